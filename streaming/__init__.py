@@ -1,0 +1,1 @@
+"""stream-transcribe: live audio to text while people speak."""

@@ -1,0 +1,282 @@
+"""What a session says: frozen events, each with a one-line JSON form.
+
+The JSON form is the wire format everywhere (JSONL files, sockets, message queues). The
+schema only grows: readers ignore unknown types and unknown fields. ``seq`` rises by one
+per event of a session; ``clock_s`` is the stream time at which the event was emitted.
+
+Promises: the committed text of a session is append-only, and every ``partial.committed``
+and ``final.text`` is exactly the concatenation of its utterance's committed word texts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "AudioDropped",
+    "Committed",
+    "Event",
+    "Final",
+    "FinalReason",
+    "Notice",
+    "Partial",
+    "Refined",
+    "SessionEnded",
+    "SessionStarted",
+    "SpeechEnded",
+    "SpeechStarted",
+    "Stats",
+    "Word",
+    "event_from_json",
+    "event_to_json",
+    "text_of",
+]
+
+PROTOCOL_VERSION = 1
+"""Version of the event schema."""
+
+FinalReason = Literal["silence", "max_length", "flush", "end_of_stream"]
+"""Why an utterance ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A recognised word with its place in the stream.
+
+    Word texts join by plain concatenation: a leading space is part of the word.
+    """
+
+    text: str
+    start_s: float
+    """Seconds from the start of the stream."""
+    end_s: float
+    """Seconds from the start of the stream, at least ``start_s``."""
+    probability: float
+    """0 to 1: the mean of the word's token probabilities."""
+
+
+def text_of(words: tuple[Word, ...] | list[Word]) -> str:
+    """The exact text of a run of words."""
+    return "".join(word.text for word in words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Fields that every event has."""
+
+    type: ClassVar[str] = ""
+
+    seq: int = 0
+    """Rises by one per event of a session, from 0."""
+    session: str = ""
+    """Opaque and unique."""
+    clock_s: float = 0.0
+    """Stream time of emission, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStarted(Event):
+    """First event of a session."""
+
+    type: ClassVar[str] = "session_started"
+
+    started_at: str = ""
+    """UTC, ISO 8601."""
+    label: str = ""
+    """For people: "me", "left"."""
+    model: str = ""
+    backend: str = ""
+    language: str | None = None
+    """Language asked for; None where it is detected."""
+    sample_rate: int = 16_000
+    options: Mapping[str, Any] = field(default_factory=dict)
+    protocol_version: int = PROTOCOL_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechStarted(Event):
+    """Speech was found; ``at_s`` includes the pre-roll."""
+
+    type: ClassVar[str] = "speech_started"
+
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechEnded(Event):
+    """Speech ended at ``at_s``; known once the endpoint's silence has passed."""
+
+    type: ClassVar[str] = "speech_ended"
+
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partial(Event):
+    """The running text of an utterance."""
+
+    type: ClassVar[str] = "partial"
+
+    utterance: int = 0
+    committed: str = ""
+    """The utterance's committed text so far; it only grows."""
+    tentative: str = ""
+    """Text that may still change."""
+    words: tuple[Word, ...] = ()
+    """The tentative words."""
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed(Event):
+    """Words that will never be taken back."""
+
+    type: ClassVar[str] = "committed"
+
+    utterance: int = 0
+    text: str = ""
+    """Exactly what is appended, leading space included."""
+    words: tuple[Word, ...] = ()
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Final(Event):
+    """The whole text of a finished utterance."""
+
+    type: ClassVar[str] = "final"
+
+    utterance: int = 0
+    text: str = ""
+    words: tuple[Word, ...] = ()
+    start_s: float = 0.0
+    end_s: float = 0.0
+    language: str = ""
+    reason: FinalReason = "silence"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refined(Event):
+    """A larger model's text for a finished utterance."""
+
+    type: ClassVar[str] = "refined"
+
+    utterance: int = 0
+    text: str = ""
+    words: tuple[Word, ...] = ()
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioDropped(Event):
+    """Audio that was not transcribed."""
+
+    type: ClassVar[str] = "audio_dropped"
+
+    start_s: float = 0.0
+    end_s: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice(Event):
+    """Something a person should know: a fault, overload, a reconnect."""
+
+    type: ClassVar[str] = "notice"
+
+    level: Literal["info", "warning", "error"] = "info"
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats(Event):
+    """Totals of the session so far. Delays are commit delays in seconds.
+
+    Here the delay of a word is ``clock_s`` of its commit minus the end the model gave it;
+    the evaluator measures against an independent reading of the word's end.
+    """
+
+    type: ClassVar[str] = "stats"
+
+    audio_s: float = 0.0
+    compute_s: float = 0.0
+    real_time_factor: float = 0.0
+    passes: int = 0
+    delay_p50_s: float | None = None
+    delay_p95_s: float | None = None
+    delay_max_s: float | None = None
+    peak_queue_s: float = 0.0
+    """Most audio that ever waited for a pass, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEnded(Event):
+    """Last event of a session."""
+
+    type: ClassVar[str] = "session_ended"
+
+    audio_s: float = 0.0
+    reason: str = "end_of_stream"
+
+
+_TYPES: dict[str, type[Event]] = {
+    cls.type: cls
+    for cls in (
+        SessionStarted,
+        SpeechStarted,
+        SpeechEnded,
+        Partial,
+        Committed,
+        Final,
+        Refined,
+        AudioDropped,
+        Notice,
+        Stats,
+        SessionEnded,
+    )
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 3)  # milliseconds; also makes logs comparable byte by byte
+    if isinstance(value, Word):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value
+
+
+def event_to_json(event: Event) -> str:
+    """One line of JSON, UTF-8 text, without the newline. Times are rounded to milliseconds."""
+    body = {f.name: _plain(getattr(event, f.name)) for f in dataclasses.fields(event)}
+    return json.dumps({"type": event.type, **body}, ensure_ascii=False, allow_nan=False)
+
+
+def event_from_json(line: str) -> Event | None:
+    """Read one line back; None for a type this version does not know.
+
+    Raises:
+        ValueError: the line is not a JSON object with a ``type``.
+    """
+    body = json.loads(line)
+    if not isinstance(body, dict) or not isinstance(body.get("type"), str):
+        raise ValueError(f"not an event: {line[:80]!r}")
+    cls = _TYPES.get(body["type"])
+    if cls is None:
+        return None
+    known = {f.name for f in dataclasses.fields(cls)}
+    values = {name: value for name, value in body.items() if name in known}
+    if "words" in values:
+        values["words"] = tuple(
+            Word(w["text"], w["start_s"], w["end_s"], w["probability"]) for w in values["words"]
+        )
+    return cls(**values)

@@ -1,0 +1,246 @@
+"""The contracts between the parts. Everything that plugs in is one of these and one file.
+
+Ring buffer, mel, voice activity detection, segmenter, transcriber and policies are pure:
+no clock, no thread, no asyncio; the same input gives the same output. asyncio lives in the
+pipeline, in sources and in sinks. Native calls live in backends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .audio import AudioChunk, Flush, Samples
+from .events import Event, FinalReason, Word
+
+__all__ = [
+    "Activity",
+    "Backend",
+    "Commit",
+    "CommitPolicy",
+    "EndpointPolicy",
+    "Hypothesis",
+    "Sink",
+    "Source",
+    "TrimPolicy",
+    "VoiceActivityDetector",
+    "Window",
+]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """One origin of audio: an async context manager that is iterated once.
+
+    Chunks are mono float32 at 16 kHz, contiguous unless audio was lost. Iteration ends at
+    the end of the input. Cancelling a pending ``__anext__`` loses nothing that was yielded.
+
+    Raises:
+        SourceError: on entering or iterating, where the audio cannot be read.
+    """
+
+    live: bool
+    """True where audio goes on whether or not anybody listens. The pipeline then drops the
+    oldest audio when work does not keep up; other sources are made to wait."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]: ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """One destination of events: an async context manager.
+
+    Raises:
+        SinkError: on entering, writing or leaving, where the destination fails.
+    """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    async def write(self, event: Event) -> None: ...
+
+
+class VoiceActivityDetector(Protocol):
+    """Speech probability of consecutive frames. One instance serves one stream at a time."""
+
+    frame_samples: int
+    """Samples in a frame."""
+
+    def process(self, frame: Samples) -> float:
+        """Probability in [0, 1] that the frame, shape ``(frame_samples,)``, is speech."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the stream so far."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Window:
+    """What one pass decodes. Decoding is stateless: everything it needs is in here."""
+
+    start_sample: int
+    """Absolute sample of the first mel frame."""
+    mel: NDArray[np.float32]
+    """Log-mel, shape ``(n_mels, n_frames)``, C order, clamped and scaled over these frames,
+    not padded; one frame is 160 samples."""
+    prompt: str = ""
+    """Hotwords and the user's prompt."""
+    context: str = ""
+    """Committed text whose audio has left the window; the backend keeps its last tokens."""
+    prefix: tuple[Word, ...] = ()
+    """Committed words still inside the window, for backends that can force them."""
+    language: str | None = None
+    """Language code; None asks the backend to detect it."""
+    candidates: tuple[str, ...] = ()
+    """Languages that detection may choose from; empty means all."""
+    fallback_language: str | None = None
+    """Language to use when detection is unsure."""
+    task: Literal["transcribe", "translate"] = "transcribe"
+
+    @property
+    def n_frames(self) -> int:
+        """Number of mel frames."""
+        return int(self.mel.shape[1])
+
+    @property
+    def end_sample(self) -> int:
+        """Absolute sample one past the last frame's hop."""
+        return self.start_sample + 160 * self.n_frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hypothesis:
+    """What one pass heard."""
+
+    words: tuple[Word, ...]
+    """In order; times are absolute, monotone and clipped to the window."""
+    language: str = "en"
+    language_probability: float = 1.0
+    """1.0 where the language was given; otherwise the detector's. A fallback has the
+    probability of what detection preferred, and ``language_detected`` is False."""
+    language_detected: bool = False
+    """True where detection was sure enough to choose ``language``."""
+    timing: Literal["aligned", "interpolated"] = "aligned"
+    """How the word times came about. Audio is trimmed only at aligned words."""
+    no_speech_probability: float | None = None
+    """None where the core does not tell."""
+    looped: bool = False
+    """The core repeated itself and a second run did not cure it; the repetition was cut."""
+    reruns: int = 0
+    """Extra runs that the loop guard made."""
+
+
+class Backend(Protocol):
+    """A loaded model. ``decode`` blocks; a `BackendWorker` runs it on its own thread."""
+
+    name: str
+    """"whisper.cpp", ..."""
+    model: str
+    """Name of the model, e.g. "tiny.en"."""
+    n_mels: int
+    """80 or 128."""
+    multilingual: bool
+    forces_prefix: bool
+    """True where ``Window.prefix`` is forced; the hypothesis then still contains it."""
+
+    def decode(self, window: Window) -> Hypothesis:
+        """Decode one window. Stateless between calls; one call at a time.
+
+        Raises:
+            BackendError: the native core failed.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Ask a running ``decode`` to end soon; thread-safe, and nothing if none runs."""
+        ...
+
+    def close(self) -> None:
+        """Free the model. No call may follow."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A policy's decision over the words after the seam."""
+
+    words: tuple[Word, ...]
+    """Newly committed: a prefix of the newest hypothesis."""
+    tentative: tuple[Word, ...]
+    """The rest of it."""
+
+
+class CommitPolicy(Protocol):
+    """Decides which words are certain. Pure."""
+
+    history: int
+    """How many of the last hypotheses it wants to see, at least 1."""
+
+    def update(
+        self,
+        history: Sequence[Sequence[Word]],
+        committed: Sequence[Word],
+        audio_end_s: float,
+    ) -> Commit:
+        """Split the newest hypothesis.
+
+        Args:
+            history: the last hypotheses of this utterance after the seam, oldest first,
+                at most ``self.history`` of them, at least one.
+            committed: the utterance's committed words still inside the window.
+            audio_end_s: where the newest hypothesis' audio ends.
+        """
+        ...
+
+
+class TrimPolicy(Protocol):
+    """Decides which audio may leave the window. Pure."""
+
+    def trim(self, start_s: float, end_s: float, committed: Sequence[Word]) -> float | None:
+        """New start of the window, or None to leave it.
+
+        Args:
+            start_s: where the window starts.
+            end_s: where its audio ends.
+            committed: committed words with aligned times inside the window, in order.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """State of the running utterance after one VAD frame."""
+
+    utterance_samples: int
+    """From the start of the utterance, pre-roll included, to the end of the frame."""
+    silence_samples: int
+    """Since speech was last heard; 0 while it is."""
+
+
+class EndpointPolicy(Protocol):
+    """Decides when an utterance is over. Pure."""
+
+    def update(self, activity: Activity) -> FinalReason | None:
+        """The reason to close the utterance now, or None."""
+        ...
