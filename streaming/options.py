@@ -13,7 +13,9 @@ __all__ = ["TranscriberOptions", "VadOptions"]
 
 def _in_range(name: str, value: float, low: float, high: float, unit: str = " s") -> None:
     if not (math.isfinite(value) and low <= value <= high):
-        raise ConfigurationError(f"{name} must lie between {low:g} and {high:g}{unit}, not {value:g}")
+        raise ConfigurationError(
+            f"{name} must lie between {low:g} and {high:g}{unit}, not {value:g}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,9 @@ class Sink(Protocol):
         traceback: TracebackType | None,
     ) -> None: ...
 
-    async def write(self, event: Event) -> None: ...
+    async def write(self, event: Event) -> None:
+        """Take one event; may wait, and the pipeline then waits too."""
+        ...
 
 
 class VoiceActivityDetector(Protocol):
