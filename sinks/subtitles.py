@@ -1,0 +1,179 @@
+"""Subtitles from committed words: SRT and WebVTT.
+
+Cues follow common practice in subtitling (as in Netflix's Timed Text Style Guide): at most
+two rows of 42 columns, at least 5/6 of a second and at most seven seconds long. A cue is
+written once, whole, as soon as it is complete; the file is valid at any moment and after
+any kind of end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streaming.events import Committed, Event, Final, Word, text_of
+
+from ._output import OutputSink, Target
+from ._text import Labels, one_line, wrap
+
+__all__ = ["SrtSink", "WebVttSink"]
+
+_COLUMNS = 42
+"""Terminal cells in a row: 42 Latin letters or 21 wide characters."""
+_ROWS = 2
+_MIN_S = 5 / 6
+"""A shorter cue cannot be read; a full stop does not end one either (Mr. and Dr.)."""
+_MAX_S = 7.0
+_PAUSE_S = 1.0
+"""A longer silence between two words ends the cue."""
+_SENTENCE_ENDS = (".", "?", "!", "…", "。", "？", "！", "؟", "।", "။", "។")  # noqa: RUF001
+_CLOSING = "\"'”’»)]」』）"  # noqa: RUF001
+
+
+@dataclass(frozen=True, slots=True)
+class _Cue:
+    start_s: float
+    end_s: float
+    rows: tuple[str, ...]
+    label: str
+
+
+class _Cues:
+    """Cuts the committed words of a log into cues. Starts rise; cues do not overlap."""
+
+    def __init__(self, *, label_in_text: bool) -> None:
+        self._label_in_text = label_in_text
+        self._labels = Labels()
+        self._session = ""
+        self._words: list[Word] = []
+        self._end_s = 0.0
+        """End of the cue before."""
+
+    def push(self, event: Event) -> list[_Cue]:
+        """The cues that an event completes."""
+        cues: list[_Cue] = []
+        if isinstance(event, Committed):
+            if event.session != self._session:
+                cues += self.close()
+                self._session = event.session
+            for word in event.words:
+                for piece in _pieces(word):
+                    cues += self._add(piece)
+        elif isinstance(event, Final) and event.session == self._session:
+            cues += self.close()
+        self._labels.push(event)
+        return cues
+
+    def close(self) -> list[_Cue]:
+        """The cue of the words that wait, if there are any."""
+        words, self._words = self._words, []
+        rows = self._rows(words)
+        if not rows:
+            return []
+        start_s = max(words[0].start_s, self._end_s)
+        self._end_s = max(words[-1].end_s, start_s + _MIN_S)
+        return [_Cue(start_s, self._end_s, rows, self._labels[self._session])]
+
+    def _add(self, word: Word) -> list[_Cue]:
+        cues = []
+        if self._words and (
+            len(self._rows([*self._words, word])) > _ROWS
+            or word.end_s - self._words[0].start_s > _MAX_S
+            or word.start_s - self._words[-1].end_s > _PAUSE_S
+        ):
+            cues += self.close()
+        self._words.append(word)
+        duration_s = word.end_s - self._words[0].start_s
+        if word.text.rstrip().rstrip(_CLOSING).endswith(_SENTENCE_ENDS) and duration_s >= _MIN_S:
+            cues += self.close()
+        return cues
+
+    def _rows(self, words: list[Word]) -> tuple[str, ...]:
+        text = one_line(text_of(words)).strip()
+        if not text:
+            return ()
+        label = self._labels[self._session] if self._label_in_text else ""
+        text = f"{label}: {text}" if label else text
+        return tuple(row.plain.rstrip() for row in wrap(text, _COLUMNS))
+
+
+def _pieces(word: Word) -> list[Word]:
+    """The word, or its rows where it is wider than one, sharing its time by their length."""
+    rows = [row.plain for row in wrap(word.text, _COLUMNS)]
+    if len(rows) < 2 or not word.text:
+        return [word]
+    duration_s = (word.end_s - word.start_s) / len(word.text)
+    pieces = []
+    start_s = word.start_s
+    for row in rows:
+        end_s = start_s + duration_s * len(row)
+        pieces.append(Word(row, start_s, end_s, word.probability))
+        start_s = end_s
+    return pieces
+
+
+def _timestamp(time_s: float, separator: str) -> str:
+    milliseconds = round(time_s * 1000)
+    minutes, milliseconds = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    seconds, milliseconds = divmod(milliseconds, 1000)
+    return f"{hours:02}:{minutes:02}:{seconds:02}{separator}{milliseconds:03}"
+
+
+class _SubtitleSink(OutputSink):
+    def __init__(self, target: Target, cues: _Cues) -> None:
+        super().__init__(target)
+        self._cues = cues
+
+    def format(self, event: Event) -> str:
+        """The cues that the event completes."""
+        return "".join(self._cue(cue) for cue in self._cues.push(event))
+
+    def tail(self) -> str:
+        """The cue of committed words whose utterance did not end."""
+        return "".join(self._cue(cue) for cue in self._cues.close())
+
+    def _cue(self, cue: _Cue) -> str:
+        raise NotImplementedError
+
+
+class SrtSink(_SubtitleSink):
+    """SubRip: numbered cues; a session's label stands before the text.
+
+    Args:
+        target: a path (overwritten in place), ``"-"`` for standard output, or a stream.
+    """
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, _Cues(label_in_text=True))
+        self._number = 0
+
+    def _cue(self, cue: _Cue) -> str:
+        self._number += 1
+        start, end = _timestamp(cue.start_s, ","), _timestamp(cue.end_s, ",")
+        rows = "\n".join(cue.rows)
+        return f"{self._number}\n{start} --> {end}\n{rows}\n\n"
+
+
+class WebVttSink(_SubtitleSink):
+    """WebVTT (w3.org/TR/webvtt1): a session's label becomes the cue's voice.
+
+    Args:
+        target: a path (overwritten in place), ``"-"`` for standard output, or a stream.
+    """
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target, _Cues(label_in_text=False))
+
+    def head(self) -> str:
+        """The signature line."""
+        return "WEBVTT\n\n"
+
+    def _cue(self, cue: _Cue) -> str:
+        start, end = _timestamp(cue.start_s, "."), _timestamp(cue.end_s, ".")
+        voice = f"<v {_escaped(cue.label)}>" if cue.label else ""
+        rows = "\n".join(_escaped(row) for row in cue.rows)
+        return f"{start} --> {end}\n{voice}{rows}\n\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
