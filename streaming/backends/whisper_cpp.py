@@ -1,0 +1,239 @@
+"""whisper.cpp through pywhispercpp's low-level module; the only importer of it.
+
+The encoder dominates the cost of a pass, and its cost follows ``audio_ctx``, the number of
+20 ms positions it works on. So the context is sized to the window plus a margin (full
+context for every pass is what makes naive streaming slow); too small a margin makes the
+model repeat itself, which the loop guard notices and answers with one run at full context.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BackendError, ConfigurationError
+from ..events import Word
+from ..protocols import Hypothesis, Window
+from ..words import TimedToken, words_from_tokens
+from .guards import drop_noise_tags, drop_past_end, loop_start, token_limit
+from .processor import require_processor
+from .vocabulary import Vocabulary
+from .word_timing import FRAME_S, shrink_to_voice
+
+__all__ = ["WhisperCppBackend"]
+
+_FULL_CONTEXT = 1500
+"""Encoder positions of 20 ms in Whisper's 30 s."""
+_MARGIN = 256
+"""Positions beyond the window's own. Measured: 16 to 128 fall into loops on some windows."""
+_MAX_FRAMES = 2 * _FULL_CONTEXT
+_CONTEXT_TOKENS = 100
+"""Tokens of committed text in a prompt."""
+_PROMPT_TOKENS = 100
+"""Tokens of the user's prompt and hotwords; both together fit the model's 224."""
+_SURE = 0.5
+"""Probability from which a detected language is believed."""
+_NO_AUDIO = np.zeros(0, dtype=np.float32)
+
+
+class WhisperCppBackend:
+    """A whisper.cpp model.
+
+    Args:
+        path: a ggml model file.
+        model: its name, for people.
+        threads: threads of a pass.
+        alignment_heads: name of whisper.cpp's preset of alignment heads ("tiny.en", ...);
+            None uses the top layers, whose word times are coarser.
+
+    Raises:
+        BackendError: the processor lacks what the wheel needs, or the file cannot be loaded.
+    """
+
+    name = "whisper.cpp"
+    forces_prefix = False
+
+    def __init__(
+        self, path: Path, *, model: str, threads: int, alignment_heads: str | None = None
+    ) -> None:
+        require_processor()
+        import _pywhispercpp as core
+
+        self.model = model
+        self._core = core
+        self._threads = threads
+        self._turn = threading.Lock()
+        self._aborting = threading.Event()
+        _silence_log(core)
+        params = core.whisper_context_default_params()
+        params.use_gpu = False
+        params.flash_attn = False  # whisper.cpp has no word times with it
+        params.dtw_token_timestamps = True
+        presets = core.whisper_alignment_heads_preset
+        if alignment_heads is None:
+            params.dtw_aheads_preset = presets.WHISPER_AHEADS_N_TOP_MOST
+            params.dtw_n_top = 2
+        else:
+            preset = "WHISPER_AHEADS_" + alignment_heads.upper().replace(".", "_").replace("-", "_")
+            params.dtw_aheads_preset = getattr(presets, preset)
+        context = core.whisper_init_from_file_with_params(str(path), params)
+        if context is None:
+            raise BackendError(f"whisper.cpp cannot load {path}; check it with `models verify`")
+        self._context: Any = context
+        self.n_mels = int(core.whisper_model_n_mels(context))
+        self.multilingual = bool(core.whisper_is_multilingual(context))
+        self._end_of_text = int(core.whisper_token_eot(context))
+        self._vocabulary = Vocabulary(
+            [core.whisper_token_to_bytes(context, i) for i in range(self._end_of_text)]
+        )
+
+    def decode(self, window: Window) -> Hypothesis:
+        """See `streaming.protocols.Backend`."""
+        with self._turn:
+            self._aborting.clear()
+            return self._decode(window)
+
+    def abort(self) -> None:
+        """See `streaming.protocols.Backend`. Looked at between decoder steps."""
+        self._aborting.set()
+
+    def close(self) -> None:
+        """Free the model."""
+        with self._turn:
+            if self._context is not None:
+                self._core.whisper_free(self._context)
+                self._context = None
+
+    # -- one pass ---------------------------------------------------------------------------
+
+    def _decode(self, window: Window) -> Hypothesis:
+        n_frames = window.n_frames
+        if window.mel.shape[0] != self.n_mels:
+            raise BackendError(f"{self.model} takes {self.n_mels} mel bands, not {len(window.mel)}")
+        if n_frames > _MAX_FRAMES:
+            raise BackendError(f"a window of {n_frames} frames is longer than 30 s")
+        if n_frames < 10:  # whisper.cpp refuses less than 100 ms
+            return Hypothesis(words=(), language=window.language or window.fallback_language or "")
+        context = min(n_frames // 2 + _MARGIN, _FULL_CONTEXT)
+        self._set_mel(window.mel, 2 * context)
+        language, probability, detected = self._language(window)
+        words = self._run(window, language, context)
+        looped, reruns = loop_start(words) is not None, 0
+        if looped and context < _FULL_CONTEXT and not self._aborting.is_set():
+            reruns = 1
+            self._set_mel(window.mel, 2 * _FULL_CONTEXT)
+            words = self._run(window, language, _FULL_CONTEXT)
+        loop = loop_start(words)
+        if loop is not None:
+            words = words[:loop]
+        return Hypothesis(
+            words=tuple(words),
+            language=language,
+            language_probability=probability,
+            language_detected=detected,
+            timing="aligned",
+            looped=loop is not None,
+            reruns=reruns,
+        )
+
+    def _set_mel(self, mel: NDArray[np.float32], n_frames: int) -> None:
+        """Hand the window over, padded with silence to what the encoder reads."""
+        # Whisper clamps to 8 decades below the maximum and scales by 4: silence is max - 2.
+        padded = np.full((self.n_mels, n_frames), mel.max() - 2.0, dtype=np.float32)
+        padded[:, : mel.shape[1]] = mel
+        if self._core.whisper_set_mel(self._context, padded, n_frames, self.n_mels) != 0:
+            raise BackendError("whisper.cpp refused the mel window")
+
+    def _language(self, window: Window) -> tuple[str, float, bool]:
+        """Language of the window, its probability, and whether it was surely detected."""
+        if not self.multilingual:
+            return "en", 1.0, False
+        if window.language is not None:
+            if self._core.whisper_lang_id(window.language) < 0:
+                raise ConfigurationError(f"Whisper does not know the language {window.language!r}")
+            return window.language, 1.0, False
+        probabilities = np.zeros(self._core.whisper_lang_max_id() + 1, dtype=np.float32)
+        best = self._core.whisper_lang_auto_detect(self._context, 0, self._threads, probabilities)
+        if best < 0:
+            raise BackendError("whisper.cpp could not detect the language")
+        if window.candidates:
+            ids = [self._core.whisper_lang_id(code) for code in window.candidates]
+            total = float(sum(probabilities[i] for i in ids)) or 1.0
+            best = max(ids, key=lambda i: probabilities[i])
+            probability = float(probabilities[best]) / total
+        else:
+            probability = float(probabilities[best])
+        if probability >= _SURE:
+            return self._core.whisper_lang_str(best), probability, True
+        return window.fallback_language or self._core.whisper_lang_str(best), probability, False
+
+    def _run(self, window: Window, language: str, audio_context: int) -> list[Word]:
+        core = self._core
+        assert window.n_frames <= 2 * audio_context <= _MAX_FRAMES  # else whisper.cpp aborts
+        duration_s = window.n_frames * FRAME_S
+        params = core.whisper_full_default_params(
+            core.whisper_sampling_strategy.WHISPER_SAMPLING_GREEDY
+        )
+        params.n_threads = self._threads
+        params.audio_ctx = audio_context
+        params.duration_ms = window.n_frames * 10
+        params.max_tokens = token_limit(duration_s, language)
+        params.language = language
+        params.translate = window.task == "translate"
+        params.no_context = True
+        params.single_segment = True
+        params.no_timestamps = True
+        params.suppress_nst = True
+        params.temperature_inc = 0.0  # no second guesses at a higher temperature
+        params.print_progress = False
+        params.print_realtime = False
+        params.print_timestamps = False
+        prompt = self._prompt(window)
+        if prompt:
+            params.set_prompt_tokens(prompt)
+        core.assign_abort_callback(params, self._aborting.is_set)
+        status = core.whisper_full(self._context, params, _NO_AUDIO, 0)
+        if self._aborting.is_set():
+            return []
+        if status != 0:
+            raise BackendError(f"whisper.cpp failed with status {status}")
+        return self._words(window, language)
+
+    def _prompt(self, window: Window) -> list[int]:
+        encode = self._vocabulary.encode
+        asked = encode(" " + window.prompt.strip())[:_PROMPT_TOKENS] if window.prompt else []
+        return asked + encode(window.context)[-_CONTEXT_TOKENS:]
+
+    def _words(self, window: Window, language: str) -> list[Word]:
+        core, context = self._core, self._context
+        start_s = window.start_sample / 16_000
+        end_s = start_s + window.n_frames * FRAME_S
+        tokens: list[TimedToken] = []
+        at_s = start_s
+        for segment in range(core.whisper_full_n_segments(context)):
+            for i in range(core.whisper_full_n_tokens(context, segment)):
+                data = core.whisper_full_get_token_data(context, segment, i)
+                if data.id >= self._end_of_text:
+                    continue
+                # whisper.cpp reports where a token gives way to the next one.
+                until_s = min(max(start_s + data.t_dtw * FRAME_S, at_s), end_s)
+                text = self._vocabulary.tokens[data.id]
+                tokens.append(TimedToken(text, at_s, until_s, float(data.p)))
+                at_s = until_s
+        words = drop_noise_tags(words_from_tokens(tokens, language))
+        return drop_past_end(shrink_to_voice(words, window.mel, start_s), end_s)
+
+
+def _ignore_log(*_: object) -> None:
+    """Stand in for whisper.cpp's own log, which writes to stderr."""
+
+
+def _silence_log(core: Any) -> None:
+    core.whisper_log_set(_ignore_log)
+    # A Python callback that outlives the interpreter aborts the process.
+    atexit.register(core.whisper_log_set, None)

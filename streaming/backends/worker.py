@@ -1,0 +1,147 @@
+"""The daemon thread that a loaded backend runs on.
+
+Not an executor: those are joined at interpreter exit, and a native pass cannot be stopped
+in the middle of its encoder. A daemon thread lets the program go; whoever waits for a pass
+can stop waiting at any time, and its result is then discarded.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass
+
+from ..errors import BackendError, StreamingError
+from ..protocols import Backend, Hypothesis, Window
+
+__all__ = ["BackendWorker", "Decoded"]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A hypothesis and what it took."""
+
+    hypothesis: Hypothesis
+    compute_s: float
+    """Wall time of the pass on the worker's thread."""
+    queue_s: float
+    """How long it waited for other passes."""
+
+
+class BackendWorker:
+    """Loads a backend on its own thread and serves passes there, one at a time, in order.
+
+    Any number of sessions may share a worker; each has at most one pass out, so the queue
+    is as short as the number of sessions, and ``max_waiting`` bounds it.
+
+    Args:
+        load: makes the backend; runs on the worker's thread.
+        max_waiting: passes that may wait; one more is an error.
+    """
+
+    def __init__(self, load: Callable[[], Backend], *, max_waiting: int = 64) -> None:
+        self._load = load
+        self._jobs: queue.Queue[tuple[Window, Future[Decoded], float] | None] = queue.Queue(
+            max_waiting
+        )
+        self._loaded: Future[Backend] = Future()
+        self._running: Future[Decoded] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="backend", daemon=True)
+        self._thread.start()
+
+    @property
+    def loaded(self) -> Future[Backend]:
+        """Done when the model is loaded; holds the error if it could not be."""
+        return self._loaded
+
+    def submit(self, window: Window) -> Future[Decoded]:
+        """Queue one pass. Cancelling the future drops it or, if it runs, aborts it.
+
+        Raises:
+            BackendError: the worker is closed, or too many passes wait already.
+        """
+        future: Future[Decoded] = Future()
+        if self._closed:
+            raise BackendError("the backend is closed")
+        try:
+            self._jobs.put_nowait((window, future, time.perf_counter()))
+        except queue.Full:
+            raise BackendError(f"{self._jobs.maxsize} passes wait for the backend") from None
+        future.add_done_callback(self._abort_if_cancelled)
+        return future
+
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """Stop after the running pass, which is asked to abort.
+
+        Returns:
+            True if the thread ended in time and the model was freed. False leaves a daemon
+            thread behind that ends with its native pass.
+        """
+        with self._lock:
+            already, self._closed = self._closed, True
+        if not already:
+            self._drop_waiting()
+            self._jobs.put(None)
+            if self._loaded.done() and not self._loaded.exception():
+                self._loaded.result().abort()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _drop_waiting(self) -> None:
+        while True:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                return
+            if job is not None:
+                job[1].cancel()
+
+    def _abort_if_cancelled(self, future: Future[Decoded]) -> None:
+        with self._lock:
+            runs = self._running is future
+        if runs and future.cancelled() and self._loaded.done():
+            self._loaded.result().abort()
+
+    def _run(self) -> None:
+        try:
+            backend = self._load()
+        except BaseException as error:  # the waiting side decides what to do with it
+            self._loaded.set_exception(error)
+            return
+        self._loaded.set_result(backend)
+        while (job := self._jobs.get()) is not None:
+            self._serve(backend, *job)
+        backend.close()
+
+    def _serve(
+        self, backend: Backend, window: Window, future: Future[Decoded], asked: float
+    ) -> None:
+        if future.cancelled():
+            return
+        with self._lock:
+            self._running = future
+        started = time.perf_counter()
+        try:
+            hypothesis = backend.decode(window)
+        except StreamingError as error:
+            outcome: Decoded | BaseException = error
+        except Exception as error:
+            outcome = BackendError(f"{backend.name} failed: {error or type(error).__name__}")
+            outcome.__cause__ = error
+        else:
+            outcome = Decoded(hypothesis, time.perf_counter() - started, started - asked)
+        with self._lock:
+            self._running = None
+        # The future stays "pending" while it runs, so that whoever waits can cancel it.
+        try:
+            if isinstance(outcome, Decoded):
+                future.set_result(outcome)
+            else:
+                future.set_exception(outcome)
+        except InvalidStateError:
+            pass  # cancelled meanwhile: the result is discarded
