@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .audio import AudioChunk, Flush, Samples
 from .events import Event, FinalReason, Word
+from .timeline import HOP_SAMPLES
 
 __all__ = [
     "Activity",
@@ -128,7 +129,7 @@ class Window:
     @property
     def end_sample(self) -> int:
         """Absolute sample one past the last frame's hop."""
-        return self.start_sample + 160 * self.n_frames
+        return self.start_sample + HOP_SAMPLES * self.n_frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

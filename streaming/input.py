@@ -1,0 +1,102 @@
+"""A source under the program's wishes: flush, pause, resume and stop.
+
+They are woven into the stream of audio, so the drivers never learn of them. A flush becomes a `Flush` between chunks; while paused, a
+live source's audio is thrown away (and shows as a gap) and any other source is left to
+wait; a stop looks like the end of the input, so that everything heard is still finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+from .audio import AudioChunk, Flush
+from .errors import SourceError
+from .protocols import Source
+
+__all__ = ["Input"]
+
+
+class Input:
+    """Iterates a source's items under these wishes. Use it from the event loop's thread.
+
+    A source that fails ends the input; what was heard is finished like any other, and
+    ``error`` tells.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.error: SourceError | None = None
+        self._changed = asyncio.Event()
+        self._flushes = 0
+        self._paused = False
+        self._stopped = False
+
+    def flush(self) -> None:
+        """Close the running utterance without waiting for silence."""
+        self._flushes += 1
+        self._changed.set()
+
+    def pause(self) -> None:
+        """Close the running utterance and take no audio until `resume`."""
+        if not self._paused:
+            self._paused = True
+            self.flush()
+
+    def resume(self) -> None:
+        """Take audio again."""
+        self._paused = False
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Take the input as ended."""
+        self._stopped = True
+        self._changed.set()
+
+    async def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]:
+        items = aiter(self.source)
+        pending: asyncio.Task[AudioChunk | Flush] | None = None
+        discarded = False
+        try:
+            while not self._stopped:
+                if self._flushes:
+                    self._flushes = 0
+                    yield Flush()
+                    continue
+                wants_audio = self.source.live or not self._paused
+                if pending is None and wants_audio:
+                    pending = asyncio.ensure_future(_next(items))
+                changed = asyncio.ensure_future(self._changed.wait())
+                try:
+                    waiting: set[asyncio.Future[Any]] = {changed}
+                    if pending is not None:
+                        waiting.add(pending)
+                    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    changed.cancel()
+                self._changed.clear()
+                if not wants_audio or pending is None or not pending.done() or self._flushes:
+                    continue
+                try:
+                    item, pending = pending.result(), None
+                except (StopAsyncIteration, SourceError) as end:
+                    self.error = end if isinstance(end, SourceError) else None
+                    pending = None
+                    return
+                if self._paused:
+                    discarded = True
+                    continue
+                if discarded and isinstance(item, AudioChunk):
+                    item, discarded = replace(item, gap_reason="paused"), False
+                yield item
+        finally:
+            if pending is not None:
+                pending.cancel()
+                await asyncio.gather(pending, return_exceptions=True)
+
+
+async def _next(items: AsyncIterator[AudioChunk | Flush]) -> AudioChunk | Flush:
+    """``anext`` as a coroutine; a task may not end with `StopAsyncIteration` otherwise."""
+    return await anext(items)

@@ -1,0 +1,70 @@
+"""Totals of a session in constant memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .events import Stats
+
+__all__ = ["DelayHistogram", "SessionMetrics"]
+
+_BIN_S = 0.01
+_BINS = 6_000
+"""One minute; a longer delay counts in the last bin, its maximum is kept exactly."""
+
+
+class DelayHistogram:
+    """Percentiles of delays to 10 ms, however many there are."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(_BINS, dtype=np.int64)
+        self._max_s: float | None = None
+
+    def add(self, delay_s: float) -> None:
+        """Count one delay; a negative one counts as zero."""
+        self._counts[min(max(int(delay_s / _BIN_S), 0), _BINS - 1)] += 1
+        self._max_s = delay_s if self._max_s is None else max(self._max_s, delay_s)
+
+    def percentile(self, percent: float) -> float | None:
+        """Upper edge of the bin that holds the percentile; None if nothing was counted."""
+        if self._max_s is None:
+            return None
+        cumulated = np.cumsum(self._counts)
+        rank = max(1, int(np.ceil(percent / 100 * cumulated[-1])))
+        edge = (int(np.searchsorted(cumulated, rank)) + 1) * _BIN_S
+        return min(edge, max(self._max_s, 0.0))
+
+    @property
+    def max_s(self) -> float | None:
+        """The longest delay."""
+        return self._max_s
+
+
+class SessionMetrics:
+    """What the `Stats` event reports."""
+
+    def __init__(self) -> None:
+        self.audio_s = 0.0
+        self.compute_s = 0.0
+        self.passes = 0
+        self.peak_queue_s = 0.0
+        self.delays = DelayHistogram()
+
+    def pass_done(self, compute_s: float, queue_s: float) -> None:
+        """Count a pass that took ``compute_s`` while ``queue_s`` of audio arrived behind it."""
+        self.passes += 1
+        self.compute_s += compute_s
+        self.peak_queue_s = max(self.peak_queue_s, queue_s)
+
+    def stats(self) -> Stats:
+        """The event, not yet stamped."""
+        return Stats(
+            audio_s=self.audio_s,
+            compute_s=self.compute_s,
+            real_time_factor=self.compute_s / self.audio_s if self.audio_s else 0.0,
+            passes=self.passes,
+            delay_p50_s=self.delays.percentile(50),
+            delay_p95_s=self.delays.percentile(95),
+            delay_max_s=self.delays.max_s,
+            peak_queue_s=self.peak_queue_s,
+        )

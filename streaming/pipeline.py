@@ -1,0 +1,173 @@
+"""A source, a session, a backend and sinks, put together and taken apart in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Literal, Self
+
+from .backends.worker import BackendWorker
+from .errors import BackendError, ConfigurationError
+from .events import Event, SessionStarted
+from .input import Input
+from .live import drive_live
+from .protocols import Backend, Sink, Source
+from .session import Session, SessionParts
+from .simulated import drive_fast, drive_simulated
+
+__all__ = ["Pace", "Pipeline"]
+
+Pace = Literal["realtime", "fast", "simulated"]
+"""Where time comes from: see `live` and `simulated`."""
+
+
+class Pipeline:
+    """Runs one session: an async context manager, then `run` or `events`, once.
+
+    Leaving it closes source and sinks; the worker stays, as other sessions may share it.
+    Cancelling stops within a moment; a native pass that is under way ends by itself on the
+    worker's thread and is discarded.
+
+    Args:
+        source: where the audio comes from.
+        worker: the loaded (or loading) backend.
+        parts: options, detector and policies.
+        sinks: where events go; each sees every event, in order.
+        pace: "realtime" for anything live or paced, "fast", or "simulated".
+        pass_cost_s: with simulated pace, a fixed cost of every pass; makes the event log the
+            same from run to run.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        worker: BackendWorker,
+        parts: SessionParts,
+        sinks: Sequence[Sink] = (),
+        *,
+        pace: Pace = "realtime",
+        pass_cost_s: float | None = None,
+    ) -> None:
+        if pass_cost_s is not None and pace != "simulated":
+            raise ConfigurationError("--pass-cost needs --pace simulated")
+        if pass_cost_s is not None and not 0 <= pass_cost_s <= 60:
+            raise ConfigurationError(f"--pass-cost must lie between 0 and 60 s, not {pass_cost_s:g}")
+        self._source = source
+        self._worker = worker
+        self._parts = parts
+        self._sinks = list(sinks)
+        self._pace = pace
+        self._pass_cost_s = pass_cost_s
+        self._input = Input(source)
+        self._stack = AsyncExitStack()
+        self._backend: Backend | None = None
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            # The source first: bad input should be told before a model is loaded.
+            await stack.enter_async_context(self._source)
+            for sink in self._sinks:
+                await stack.enter_async_context(sink)
+            # Shielded: other sessions may wait for the same model.
+            self._backend = await asyncio.shield(asyncio.wrap_future(self._worker.loaded))
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(exc_type, exc, traceback)
+
+    async def run(self) -> None:
+        """Run to the end of the input.
+
+        Raises:
+            SourceError: the source failed; everything heard before has been finished.
+            BackendError: the native core failed.
+            SinkError: a destination failed.
+        """
+        async with contextlib.aclosing(self.events()) as events:
+            async for _ in events:
+                pass
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Run to the end of the input, yielding each event once the sinks have it.
+
+        Raises:
+            SourceError: the source failed; everything heard before has been finished.
+            BackendError: the native core failed.
+            SinkError: a destination failed.
+        """
+        session = await self._session()
+        clock_s = 0.0
+        try:
+            async with contextlib.aclosing(self._drive(session)) as driven:
+                async for event in driven:
+                    clock_s = event.clock_s
+                    await self._write(event)
+                    yield event
+        except BackendError as error:
+            for event in session.end(clock_s, error):
+                await self._write(event)
+                yield event
+            raise
+        if self._input.error is not None:
+            raise self._input.error
+
+    def flush(self) -> None:
+        """Close the running utterance now, without waiting for silence."""
+        self._input.flush()
+
+    def pause(self) -> None:
+        """Close the running utterance and take no audio until `resume`."""
+        self._input.pause()
+
+    def resume(self) -> None:
+        """Take audio again."""
+        self._input.resume()
+
+    def stop(self) -> None:
+        """Take the input as ended; what was heard is still finished."""
+        self._input.stop()
+
+    async def _session(self) -> Session:
+        backend = self._backend
+        if backend is None:
+            raise RuntimeError("use the pipeline as an async context manager")
+        fixed = self._pass_cost_s is not None
+        started = SessionStarted(
+            session="simulated" if fixed else uuid.uuid4().hex,
+            started_at=(
+                datetime.fromtimestamp(0, UTC) if fixed else datetime.now(UTC)
+            ).isoformat(timespec="milliseconds"),
+            label=self._parts.label,
+            model=backend.model,
+            backend=backend.name,
+            language=self._parts.options.language,
+            options={**self._parts.described, "pace": self._pace},
+        )
+        # The mel kernel may have to be compiled.
+        return await asyncio.to_thread(
+            Session, self._parts, n_mels=backend.n_mels, started=started
+        )
+
+    def _drive(self, session: Session) -> AsyncIterator[Event]:
+        if self._pace == "simulated":
+            return drive_simulated(
+                session, self._input, self._worker, pass_cost_s=self._pass_cost_s
+            )
+        if self._pace == "fast":
+            return drive_fast(session, self._input, self._worker)
+        return drive_live(session, self._input, self._worker, live=self._source.live)
+
+    async def _write(self, event: Event) -> None:
+        for sink in self._sinks:
+            await sink.write(event)

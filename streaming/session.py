@@ -1,0 +1,334 @@
+"""One stream from audio to events: ring buffer, mel, segmenter and transcriber in one.
+
+Pure, like its parts: whoever drives it tells it the time, feeds it audio, runs the passes
+it asks for wherever it likes and hands back what they heard. The drivers (`live`,
+`simulated`) differ only in where time comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from .audio import SAMPLE_RATE, AudioChunk, Samples, samples_from_seconds, seconds
+from .errors import SourceError, StreamingError
+from .events import (
+    AudioDropped,
+    Committed,
+    Event,
+    FinalReason,
+    Notice,
+    SessionEnded,
+    SessionStarted,
+    SpeechEnded,
+    SpeechStarted,
+)
+from .mel import IncrementalMel
+from .metrics import SessionMetrics
+from .options import TranscriberOptions, VadOptions
+from .protocols import (
+    CommitPolicy,
+    EndpointPolicy,
+    Hypothesis,
+    TrimPolicy,
+    VoiceActivityDetector,
+    Window,
+)
+from .ring_buffer import RingBuffer
+from .segmenter import Segmenter, SegmentEnd, SegmentStart
+from .timeline import HOP_SAMPLES, frame_of_sample, sample_of_frame
+from .transcriber import TAIL_SAMPLES, Pass, Transcriber
+
+__all__ = ["PIECE_SAMPLES", "Session", "SessionParts", "pieces"]
+
+PIECE_SAMPLES = SAMPLE_RATE // 10
+"""Most audio fed at once, so that decisions fall where they would with small chunks."""
+_BACKLOG_S = 30.0
+"""Audio that may wait for passes beyond what a window holds."""
+_ZERO_FILL_SAMPLES = SAMPLE_RATE
+"""Gaps up to this are filled with silence; longer ones end the utterance."""
+_MAX_CLOSED = 8
+"""Finished utterances that may wait for their last pass."""
+_QUIET_SAMPLES = samples_from_seconds(0.2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionParts:
+    """The choices that make a session: options, detector and policies.
+
+    ``vad`` belongs to the session from then on; the rest may be shared.
+    """
+
+    vad: VoiceActivityDetector
+    commit_policy: CommitPolicy
+    trim_policy: TrimPolicy
+    endpoint_policy: EndpointPolicy
+    options: TranscriberOptions = field(default_factory=TranscriberOptions)
+    vad_options: VadOptions = field(default_factory=VadOptions)
+    label: str = ""
+    described: dict[str, Any] = field(default_factory=dict)
+    """Options as the ``session_started`` event shows them."""
+
+
+def pieces(chunk: AudioChunk) -> Iterator[AudioChunk]:
+    """Cut a chunk into pieces of at most `PIECE_SAMPLES`."""
+    for at in range(0, len(chunk.samples), PIECE_SAMPLES):
+        yield AudioChunk(
+            chunk.samples[at : at + PIECE_SAMPLES],
+            chunk.start_sample + at,
+            chunk.gap_reason if at == 0 else "",
+        )
+
+
+class _Stretch:
+    """A contiguous run of audio and its mel, kept while passes may need it."""
+
+    def __init__(self, number: int, start_sample: int, n_mels: int, capacity_s: float) -> None:
+        self.number = number
+        self.ring = RingBuffer(samples_from_seconds(capacity_s), start_sample)
+        self.mel = IncrementalMel(n_mels, int(capacity_s * 100), start_sample)
+
+    def push(self, samples: Samples) -> None:
+        self.ring.write(samples)
+        self.mel.push(samples)
+
+    @property
+    def decodable_until(self) -> int:
+        return sample_of_frame(self.mel.end_frame, self.mel.origin_sample)
+
+    def quietest_point(self, low: int, high: int) -> int:
+        """Middle of the quietest 0.2 s between two samples."""
+        low = max(low, self.ring.start_sample)
+        high = min(high, self.ring.end_sample)
+        if high - low < _QUIET_SAMPLES:
+            return max(low, high)
+        power = self.ring.read(low, high).astype(np.float64) ** 2
+        summed = np.concatenate(([0.0], np.cumsum(power)))
+        energy = summed[_QUIET_SAMPLES:] - summed[:-_QUIET_SAMPLES]
+        return low + int(np.argmin(energy)) + _QUIET_SAMPLES // 2
+
+
+class Session:
+    """Turns audio into events, asking for passes in between.
+
+    Args:
+        parts: options, detector and policies.
+        n_mels: mel bands of the model.
+        started: the first event, without stamps; its ``session`` names the session.
+    """
+
+    def __init__(self, parts: SessionParts, *, n_mels: int, started: SessionStarted) -> None:
+        self._started = started
+        self._n_mels = n_mels
+        self._transcriber = Transcriber(
+            parts.options, parts.commit_policy, parts.trim_policy, self._quietest_point
+        )
+        self._options = parts.options
+        self._segmenter = Segmenter(parts.vad, parts.vad_options, parts.endpoint_policy)
+        self._capacity_s = seconds(self._transcriber.limit_samples) + _BACKLOG_S
+        self._stretch = _Stretch(0, 0, n_mels, self._capacity_s)
+        self._stretches = {0: self._stretch}
+        self._prompt = ", ".join([*parts.options.hotwords, parts.options.prompt]).strip(", ")
+        self._seq = 0
+        self._overloaded = False
+        self._finished = False
+        self.metrics = SessionMetrics()
+
+    # -- audio in ---------------------------------------------------------------------------
+
+    def start(self, clock_s: float = 0.0) -> list[Event]:
+        """Open the session; call once, first."""
+        return self._stamp([self._started], clock_s)
+
+    def feed(self, chunk: AudioChunk, clock_s: float) -> list[Event]:
+        """Take the next piece of audio, at most `PIECE_SAMPLES` of it.
+
+        Raises:
+            ValueError: the chunk overlaps audio that was fed before.
+        """
+        events = self._close_gap(chunk)
+        self._push(chunk.samples, events)
+        return self._stamp(events, clock_s)
+
+    def flush(self, clock_s: float, reason: FinalReason = "flush") -> list[Event]:
+        """Close the running utterance now. Audio may go on."""
+        events: list[Event] = []
+        self._end_stretch(events, reason)
+        self._begin_stretch(self.audio_end)
+        return self._stamp(events, clock_s)
+
+    def finish(self, clock_s: float) -> list[Event]:
+        """The input has ended. Passes may still be due; then comes `end`."""
+        self._finished = True
+        return self.flush(clock_s, "end_of_stream")
+
+    def end(self, clock_s: float, error: StreamingError | None = None) -> list[Event]:
+        """Close the session: what went wrong, totals, and the last event."""
+        events: list[Event] = []
+        reason = "end_of_stream"
+        if error is not None:
+            reason = "source_error" if isinstance(error, SourceError) else "backend_error"
+            events.append(Notice(level="error", code=reason, message=str(error)))
+        events.append(self.metrics.stats())
+        events.append(SessionEnded(audio_s=seconds(self.audio_end), reason=reason))
+        return self._stamp(events, clock_s)
+
+    def notice(self, notice: Notice, clock_s: float) -> list[Event]:
+        """Put a driver's notice in order among the events."""
+        return self._stamp([notice], clock_s)
+
+    @property
+    def audio_end(self) -> int:
+        """Absolute sample one past the newest audio."""
+        return self._stretch.ring.end_sample
+
+    @property
+    def has_room(self) -> bool:
+        """False while feeding more would overwrite audio that a pass still needs."""
+        if self._transcriber.n_closed >= _MAX_CLOSED:
+            return False
+        oldest = self._transcriber.oldest_sample(self._stretch.number)
+        if oldest is None:
+            return True
+        capacity = self._stretch.ring.capacity - 2 * PIECE_SAMPLES - _ZERO_FILL_SAMPLES
+        return self.audio_end - oldest < capacity
+
+    # -- passes -------------------------------------------------------------------------------
+
+    def next_pass(self) -> Pass | None:
+        """The pass to run now, if one is due; then `complete` or `abandon` it."""
+        return self._transcriber.next_pass(
+            self._stretch.decodable_until, speech_end=self._segmenter.pause_start
+        )
+
+    def window(self, due: Pass) -> Window:
+        """What the backend decodes for a pass."""
+        mel = self._stretches[due.stretch].mel
+        origin = mel.origin_sample
+        first = frame_of_sample(due.start_sample, origin)
+        end = min(frame_of_sample(due.end_sample, origin), mel.end_frame)
+        return Window(
+            start_sample=sample_of_frame(first, origin),
+            mel=mel.window(first, max(end, first)),
+            prompt=self._prompt,
+            context=due.context,
+            prefix=due.prefix,
+            language=due.language,
+            candidates=self._options.candidates,
+            fallback_language=due.fallback_language,
+            task=self._options.task,
+        )
+
+    def complete(
+        self, done: Pass, hypothesis: Hypothesis, compute_s: float, clock_s: float
+    ) -> list[Event]:
+        """Take what a pass heard and what it cost."""
+        events, cut = self._transcriber.complete(done, hypothesis)
+        if cut is not None:
+            self._segmenter.cut(cut)
+        backlog = 0 if self._finished else max(0, self.audio_end - done.end_sample)
+        self.metrics.pass_done(compute_s, seconds(backlog))
+        if not self._finished:
+            events += self._watch_load(backlog)
+        self._forget_stretches()
+        return self._stamp(events, clock_s)
+
+    def abandon(self, done: Pass) -> None:
+        """A pass will not be completed."""
+        self._transcriber.abandon(done)
+
+    @property
+    def idle(self) -> bool:
+        """True if no utterance is open or waits for its last pass."""
+        return not self._transcriber.stretches
+
+    # -- inside ---------------------------------------------------------------------------------
+
+    def _close_gap(self, chunk: AudioChunk) -> list[Event]:
+        missing = chunk.start_sample - self.audio_end
+        if missing < 0:
+            raise ValueError(f"audio goes back by {-missing} samples")
+        if missing == 0:
+            return []
+        events: list[Event] = [
+            AudioDropped(
+                start_s=seconds(self.audio_end),
+                end_s=seconds(chunk.start_sample),
+                reason=chunk.gap_reason or "gap",
+            )
+        ]
+        if missing <= _ZERO_FILL_SAMPLES:
+            self._push(np.zeros(missing, dtype=np.float32), events)
+        else:
+            self._end_stretch(events, "flush")
+            self._begin_stretch(chunk.start_sample)
+        return events
+
+    def _push(self, samples: Samples, events: list[Event]) -> None:
+        self._stretch.push(samples)
+        self.metrics.audio_s = seconds(self.audio_end)
+        self._follow(self._segmenter.push(samples), events)
+
+    def _follow(self, marks: Iterable[SegmentStart | SegmentEnd], events: list[Event]) -> None:
+        """Tell the transcriber what the segmenter found."""
+        goes_on = False
+        for mark in marks:
+            if isinstance(mark, SegmentStart):
+                if not goes_on:  # after a split the transcriber has the next utterance already
+                    events.append(SpeechStarted(at_s=seconds(mark.at_sample)))
+                    self._transcriber.open(mark.at_sample, self._stretch.number)
+                goes_on = False
+            elif mark.reason == "max_length":
+                cut, more = self._transcriber.split(mark.at_sample)
+                self._segmenter.cut(cut)
+                events.extend(more)
+                goes_on = True
+            else:
+                events.append(SpeechEnded(at_s=seconds(mark.at_sample)))
+                until = min(mark.at_sample + TAIL_SAMPLES, self._stretch.decodable_until)
+                events.extend(self._transcriber.close(mark.at_sample, until, mark.reason))
+
+    def _end_stretch(self, events: list[Event], reason: FinalReason) -> None:
+        self._stretch.mel.flush()
+        self._follow(self._segmenter.finish(reason), events)
+
+    def _begin_stretch(self, start_sample: int) -> None:
+        number = self._stretch.number + 1
+        self._stretch = _Stretch(number, start_sample, self._n_mels, self._capacity_s)
+        self._stretches[number] = self._stretch
+        self._segmenter.reset(start_sample)
+        self._forget_stretches()
+
+    def _forget_stretches(self) -> None:
+        needed = self._transcriber.stretches | {self._stretch.number}
+        for number in [n for n in self._stretches if n not in needed]:
+            del self._stretches[number]
+
+    def _quietest_point(self, stretch: int, low: int, high: int) -> int:
+        return self._stretches[stretch].quietest_point(low, high)
+
+    def _watch_load(self, backlog: int) -> list[Event]:
+        cadence = self._transcriber.cadence
+        cadence.observe(backlog)
+        if cadence.overloaded == self._overloaded:
+            return []
+        self._overloaded = cadence.overloaded
+        if not self._overloaded:
+            return [Notice(level="info", code="keeping_up", message="passes keep up again")]
+        message = f"passes do not keep up: {seconds(backlog):.1f} s of audio wait"
+        return [Notice(level="warning", code="overload", message=message)]
+
+    def _stamp(self, events: list[Event], clock_s: float) -> list[Event]:
+        stamped = []
+        for event in events:
+            if isinstance(event, Committed):
+                for word in event.words:
+                    self.metrics.delays.add(clock_s - word.end_s)
+            stamped.append(
+                replace(event, seq=self._seq, session=self._started.session, clock_s=clock_s)
+            )
+            self._seq += 1
+        return stamped

@@ -1,0 +1,416 @@
+"""When to decode which audio, what to commit, and what to let go.
+
+Pure: it is told how much audio there is and what was heard, and answers with passes and
+events. It never sees audio nor a clock.
+
+One utterance is open at a time; closed ones wait in order for their last pass. At most one
+pass is out at any moment, so work that does not keep up coalesces by itself: the next pass
+simply covers more audio. A pass never covers more than `Transcriber.limit_samples`,
+whatever the model does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .audio import samples_from_seconds, seconds
+from .cadence import Cadence
+from .events import Committed, Event, Final, FinalReason, Partial, Word, text_of
+from .options import TranscriberOptions
+from .protocols import CommitPolicy, Hypothesis, TrimPolicy
+from .seam import seam
+from .words import ends_sentence
+
+__all__ = ["TAIL_SAMPLES", "Pass", "QuietestPoint", "Transcriber"]
+
+TAIL_SAMPLES = samples_from_seconds(0.2)
+"""Audio after the end of speech that the last pass of an utterance also covers."""
+_FRESH_SAMPLES = samples_from_seconds(0.2)
+"""A hypothesis counts only with this much more audio than the one before: decoding is
+deterministic, so a pass without new audio agrees with itself."""
+_SHORTEST_SAMPLES = samples_from_seconds(0.1)
+"""Less audio than this cannot hold a word."""
+_LIMIT_FACTOR = 1.5
+"""A window may outgrow ``window_s`` this far while there is no committed word to cut at."""
+_PROGRESS_SAMPLES = samples_from_seconds(1.0)
+"""A cut that frees less than this would be needed again at once."""
+_CONTEXT_GAP_S = 30.0
+"""After this much silence, what was said before is no longer context."""
+_RECENT_WORDS = 400
+"""Committed words remembered for the seam and the context; more than a window holds."""
+
+QuietestPoint = Callable[[int, int, int], int]
+"""Finds the middle of the quietest 0.2 s between two samples of a stretch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Audio to decode for one utterance, and the text that goes with it."""
+
+    stretch: int
+    """Which contiguous run of audio the samples belong to."""
+    start_sample: int
+    end_sample: int
+    context: str
+    """Committed text whose audio lies before the window."""
+    prefix: tuple[Word, ...]
+    """Committed words whose audio lies inside the window."""
+    language: str | None
+    fallback_language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A hypothesis, as far as it is needed later."""
+
+    start_s: float
+    end_sample: int
+    words: tuple[Word, ...]
+
+
+@dataclass(slots=True, eq=False)
+class _Utterance:
+    stretch: int
+    start_sample: int
+    window_start: int
+    language: str | None
+    number: int = -1
+    """Given when it first shows, so that numbers rise with time."""
+    end_sample: int | None = None
+    """None while speech goes on."""
+    cover_until: int = 0
+    """Once closed: where its last pass must reach."""
+    reason: FinalReason = "silence"
+    ends_at_commit: bool = False
+    """It needs no last pass: the audio after its last word belongs to the next one."""
+    words: list[Word] = field(default_factory=list)
+    """Everything committed; bounded, as an utterance has a longest length."""
+    heard: deque[_Heard] = field(default_factory=deque)
+    """The last hypotheses that count, for the policy."""
+    latest: _Heard | None = None
+    """The newest hypothesis, whether it counts or not."""
+    aligned: bool = True
+    """False if the newest words have interpolated times."""
+
+    @property
+    def heard_until(self) -> int:
+        return self.latest.end_sample if self.latest else self.start_sample
+
+    @property
+    def covered(self) -> bool:
+        """A pass has heard the speech to its end, so nothing in it is stale."""
+        return self.latest is not None and self.latest.end_sample >= self.cover_until
+
+
+class Transcriber:
+    """Turns speech segments and hypotheses into passes and events.
+
+    Args:
+        options: windows, cadence and language.
+        commit_policy: decides which words are certain.
+        trim_policy: decides which audio may leave the window.
+        quietest_point: where to cut speech in which nothing was committed.
+    """
+
+    def __init__(
+        self,
+        options: TranscriberOptions,
+        commit_policy: CommitPolicy,
+        trim_policy: TrimPolicy,
+        quietest_point: QuietestPoint,
+    ) -> None:
+        self._options = options
+        self._commit_policy = commit_policy
+        self._trim_policy = trim_policy
+        self._quietest_point = quietest_point
+        self.limit_samples = samples_from_seconds(options.window_s * _LIMIT_FACTOR)
+        """The most audio that a pass ever covers."""
+        self.cadence = Cadence(samples_from_seconds(options.chunk_s))
+        self._open: _Utterance | None = None
+        self._closed: deque[_Utterance] = deque()
+        self._out: tuple[Pass, _Utterance | None] | None = None
+        self._numbers = 0
+        self._language = options.language
+        self._recent: deque[Word] = deque(maxlen=_RECENT_WORDS)
+        self._context_from_s = 0.0
+
+    # -- what the segmenter found ---------------------------------------------------------
+
+    def open(self, at_sample: int, stretch: int) -> None:
+        """Speech starts."""
+        at_s = seconds(at_sample)
+        if self._recent and at_s - self._recent[-1].end_s > _CONTEXT_GAP_S:
+            self._context_from_s = at_s
+        self._open = _Utterance(stretch, at_sample, at_sample, self._options.language)
+
+    def close(self, at_sample: int, cover_until: int, reason: FinalReason) -> list[Event]:
+        """Speech ended at ``at_sample``; the last pass must reach ``cover_until``."""
+        utterance, self._open = self._open, None
+        if utterance is None:
+            return []
+        utterance.end_sample = max(at_sample, utterance.start_sample)
+        utterance.cover_until = max(cover_until, utterance.end_sample)
+        utterance.reason = reason
+        self._closed.append(utterance)
+        return self._finish_covered()
+
+    def split(self, at_sample: int) -> tuple[int, list[Event]]:
+        """The utterance is as long as it may be at ``at_sample``, and speech goes on.
+
+        It ends at its last committed word and the audio after that moves on to the next
+        utterance; if nothing was committed, it ends where the audio is quietest.
+
+        Returns:
+            The sample at which the next utterance starts, and events.
+        """
+        utterance = self._open
+        if utterance is None:
+            return at_sample, []
+        if not utterance.words:
+            return self._split_at_quiet(utterance, at_sample)
+        cut = min(samples_from_seconds(utterance.words[-1].end_s), at_sample)
+        self._open = _Utterance(utterance.stretch, cut, utterance.window_start, utterance.language)
+        if self._out is not None and self._out[1] is utterance:
+            self._out = (self._out[0], self._open)  # the window lives on, and so does its pass
+        utterance.end_sample, utterance.reason = cut, "max_length"
+        utterance.ends_at_commit = True
+        self._closed.append(utterance)
+        return cut, self._finish_covered()
+
+    # -- passes -----------------------------------------------------------------------------
+
+    def next_pass(self, audio_end: int, *, speech_end: int | None) -> Pass | None:
+        """The pass to run now, if any.
+
+        Args:
+            audio_end: end of the audio that can be decoded in the running stretch.
+            speech_end: where speech paused; None while it is heard.
+        """
+        if self._out is not None:
+            return None
+        if self._closed:
+            return self._issue(self._closed[0], self._closed[0].cover_until)
+        utterance = self._open
+        if utterance is None:
+            return None
+        due = audio_end - utterance.heard_until >= self.cadence.chunk_samples
+        if speech_end is not None:
+            # In a pause one pass that reaches past the speech is enough, and it is due at once.
+            covered = speech_end + TAIL_SAMPLES
+            due = utterance.heard_until < covered and (due or covered <= audio_end)
+        return self._issue(utterance, audio_end) if due else None
+
+    def complete(self, done: Pass, hypothesis: Hypothesis) -> tuple[list[Event], int | None]:
+        """Take what a pass heard.
+
+        Returns:
+            Events, and the sample at which the running utterance starts now if it had to be
+            split.
+        """
+        if self._out is None or self._out[0] is not done:
+            raise ValueError("not the pass that is out")
+        utterance, self._out = self._out[1], None
+        if utterance is None:
+            return [], None
+        self._learn_language(utterance, hypothesis)
+        if hypothesis.looped:
+            self._context_from_s = seconds(done.end_sample)
+        heard = _Heard(seconds(done.start_sample), done.end_sample, hypothesis.words)
+        counts = (
+            not utterance.heard
+            or heard.end_sample >= utterance.heard[-1].end_sample + _FRESH_SAMPLES
+        )
+        utterance.latest = heard
+        utterance.aligned = hypothesis.timing == "aligned"
+        events: list[Event] = []
+        if utterance.end_sample is None or not utterance.covered:
+            if counts:
+                utterance.heard.append(heard)
+                while len(utterance.heard) > self._commit_policy.history:
+                    utterance.heard.popleft()
+                events += self._agree(utterance, heard)
+            events_of_cut, cut = self._make_room(utterance, done)
+            return events + events_of_cut, cut
+        return self._finish_covered(), None
+
+    def abandon(self, done: Pass) -> None:
+        """Forget a pass that will not be completed."""
+        if self._out is not None and self._out[0] is done:
+            self._out = None
+
+    def oldest_sample(self, stretch: int) -> int | None:
+        """First sample of a stretch that a pass may still need; None if there is none."""
+        starts = [u.window_start for u in self._utterances if u.stretch == stretch]
+        return min(starts, default=None)
+
+    @property
+    def stretches(self) -> set[int]:
+        """Stretches of audio that utterances still refer to."""
+        return {utterance.stretch for utterance in self._utterances}
+
+    @property
+    def n_closed(self) -> int:
+        """Utterances that wait for their last pass."""
+        return len(self._closed)
+
+    # -- inside -------------------------------------------------------------------------------
+
+    @property
+    def _utterances(self) -> list[_Utterance]:
+        return [*self._closed, *([self._open] if self._open else [])]
+
+    def _issue(self, utterance: _Utterance, wanted_end: int) -> Pass:
+        start = utterance.window_start
+        start_s = seconds(start)
+        inside = self._inside(start_s)
+        outside = [w for w in self._recent if w.start_s >= self._context_from_s and w not in inside]
+        issued = Pass(
+            stretch=utterance.stretch,
+            start_sample=start,
+            end_sample=min(wanted_end, start + self.limit_samples),
+            context=text_of(outside),
+            prefix=inside,
+            language=utterance.language,
+            fallback_language=self._language,
+        )
+        self._out = (issued, utterance)
+        return issued
+
+    def _inside(self, start_s: float) -> tuple[Word, ...]:
+        """Committed words whose audio is in a window that starts at ``start_s``."""
+        # A word whose middle lies before the cut is more out than in.
+        return tuple(w for w in self._recent if (w.start_s + w.end_s) / 2 > start_s)
+
+    def _after_seam(self, heard: _Heard) -> tuple[Word, ...]:
+        return heard.words[seam(self._inside(heard.start_s), heard.words) :]
+
+    def _agree(self, utterance: _Utterance, newest: _Heard) -> list[Event]:
+        """Let the policy commit what it will of the newest hypothesis."""
+        commit = self._commit_policy.update(
+            [self._after_seam(heard) for heard in utterance.heard],
+            self._inside(newest.start_s),
+            seconds(newest.end_sample),
+        )
+        words, tentative = commit.words, commit.tentative
+        if words and not tentative and ends_sentence(words[-1].text):
+            # Models put full stops where the audio happens to end.
+            words, tentative = words[:-1], words[-1:]
+        events = self._commit(utterance, words)
+        if self.cadence.shows_partials:
+            events.append(
+                Partial(
+                    utterance=self._number(utterance),
+                    committed=text_of(utterance.words),
+                    tentative=text_of(tentative),
+                    words=tentative,
+                    language=self._language_of(utterance),
+                )
+            )
+        return events
+
+    def _commit(self, utterance: _Utterance, words: tuple[Word, ...]) -> list[Event]:
+        if not words:
+            return []
+        # Word times of different passes differ a little; those of the log never go back.
+        floor_s = self._recent[-1].start_s if self._recent else 0.0
+        ordered = []
+        for word in words:
+            floor_s = max(floor_s, word.start_s)
+            ordered.append(Word(word.text, floor_s, max(floor_s, word.end_s), word.probability))
+        utterance.words.extend(ordered)
+        self._recent.extend(ordered)
+        return [
+            Committed(
+                utterance=self._number(utterance),
+                text=text_of(ordered),
+                words=tuple(ordered),
+                language=self._language_of(utterance),
+            )
+        ]
+
+    def _finish_covered(self) -> list[Event]:
+        """Finish the utterances at the head of the queue whose speech a pass has covered."""
+        events: list[Event] = []
+        while self._closed and (self._out is None or self._out[1] is not self._closed[0]):
+            utterance = self._closed[0]
+            too_short = utterance.cover_until - utterance.window_start < _SHORTEST_SAMPLES
+            if utterance.covered and utterance.latest and not utterance.ends_at_commit:
+                events += self._commit(utterance, self._after_seam(utterance.latest))
+            elif not (utterance.ends_at_commit or too_short):
+                break
+            self._closed.popleft()
+            events.append(self._final(utterance))
+        return events
+
+    def _final(self, utterance: _Utterance) -> Final:
+        end_sample = utterance.end_sample
+        assert end_sample is not None
+        return Final(
+            utterance=self._number(utterance),
+            text=text_of(utterance.words),
+            words=tuple(utterance.words),
+            start_s=seconds(utterance.start_sample),
+            end_s=seconds(end_sample),
+            language=self._language_of(utterance),
+            reason=utterance.reason,
+        )
+
+    def _make_room(self, utterance: _Utterance, done: Pass) -> tuple[list[Event], int | None]:
+        """Trim the window; split the utterance where its limit leaves no other way."""
+        start_s = seconds(done.start_sample)
+        inside = self._inside(start_s)
+        trimmed_s = (
+            self._trim_policy.trim(start_s, seconds(done.end_sample), inside)
+            if utterance.aligned
+            else None
+        )
+        if trimmed_s is not None:
+            utterance.window_start = max(utterance.window_start, samples_from_seconds(trimmed_s))
+        if done.end_sample - utterance.window_start < self.limit_samples:
+            return [], None
+        committed_end = samples_from_seconds(inside[-1].end_s) if inside else 0
+        if committed_end - utterance.window_start >= _PROGRESS_SAMPLES:
+            utterance.window_start = min(committed_end, done.end_sample)
+            return [], None
+        was_open = utterance.end_sample is None
+        cut, events = self._split_at_quiet(utterance, done.end_sample)
+        return events, cut if was_open else None
+
+    def _split_at_quiet(self, utterance: _Utterance, until: int) -> tuple[int, list[Event]]:
+        """End an utterance that offers no committed word to cut at where it is quietest."""
+        low = utterance.window_start + _PROGRESS_SAMPLES
+        low = max(low, (utterance.window_start + until) // 2)
+        cut = self._quietest_point(utterance.stretch, low, until)
+        rest = _Utterance(utterance.stretch, cut, cut, utterance.language)
+        if utterance.end_sample is None:
+            self._open = rest
+            self._closed.append(utterance)
+        else:
+            rest.end_sample, rest.cover_until = utterance.end_sample, utterance.cover_until
+            rest.reason = utterance.reason
+            self._closed.insert(1, rest)
+        utterance.end_sample, utterance.reason = cut, "max_length"
+        utterance.cover_until = cut + TAIL_SAMPLES // 2
+        # What was heard reaches past the cut; a last pass up to there is due.
+        utterance.latest = None
+        if self._out is not None and self._out[1] is utterance:
+            self._out = (self._out[0], None)
+        return cut, self._finish_covered()
+
+    def _learn_language(self, utterance: _Utterance, hypothesis: Hypothesis) -> None:
+        if utterance.language is not None or not hypothesis.language_detected:
+            return
+        if self._language not in (None, hypothesis.language):
+            self._context_from_s = seconds(utterance.start_sample)
+        utterance.language = self._language = hypothesis.language
+
+    def _language_of(self, utterance: _Utterance) -> str:
+        return utterance.language or self._language or ""
+
+    def _number(self, utterance: _Utterance) -> int:
+        if utterance.number < 0:
+            utterance.number = self._numbers
+            self._numbers += 1
+        return utterance.number
