@@ -1,1 +1,81 @@
-"""stream-transcribe: live audio to text while people speak."""
+"""stream-transcribe: live audio to text while people speak.
+
+.. code-block:: text
+
+    values       audio, events, words, options, errors
+    contracts    protocols: Source Sink Backend VoiceActivityDetector *Policy
+    stages       ring_buffer, mel, vad, segmenter, transcriber (seam, cadence): pure
+    session      the stages as one, still pure
+    drivers      live (the event loop's clock), simulated (a virtual one)
+    pipeline     source, session, backend and sinks, put together and taken apart
+    backends     native cores and the thread they run on
+    models       model files: found, made, fetched, checked
+    offline      one pass over a whole recording, for comparison
+    evaluation   event logs to error rates and delays
+    testing      contract checks for other people's adapters
+    app          names to parts; the command line. Not imported from here.
+
+``from streaming.app import transcribe`` has defaults for everything.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from .audio import SAMPLE_RATE, AudioChunk, Flush
+from .backends.worker import BackendWorker
+from .errors import StreamingError
+from .events import (
+    AudioDropped,
+    Committed,
+    Event,
+    Final,
+    Notice,
+    Partial,
+    Refined,
+    SessionEnded,
+    SessionStarted,
+    SpeechEnded,
+    SpeechStarted,
+    Stats,
+    Word,
+    event_from_json,
+    event_to_json,
+)
+from .options import TranscriberOptions, VadOptions
+from .pipeline import Pipeline
+from .session import Session, SessionParts
+
+try:
+    __version__ = version("stream-transcribe")
+except PackageNotFoundError:  # run from a checkout that was not installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "SAMPLE_RATE",
+    "AudioChunk",
+    "AudioDropped",
+    "BackendWorker",
+    "Committed",
+    "Event",
+    "Final",
+    "Flush",
+    "Notice",
+    "Partial",
+    "Pipeline",
+    "Refined",
+    "Session",
+    "SessionEnded",
+    "SessionParts",
+    "SessionStarted",
+    "SpeechEnded",
+    "SpeechStarted",
+    "Stats",
+    "StreamingError",
+    "TranscriberOptions",
+    "VadOptions",
+    "Word",
+    "__version__",
+    "event_from_json",
+    "event_to_json",
+]

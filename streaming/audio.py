@@ -7,7 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SAMPLE_RATE", "AudioChunk", "Flush", "Samples", "samples_from_seconds", "seconds"]
+__all__ = [
+    "SAMPLE_RATE",
+    "AudioChunk",
+    "Flush",
+    "Samples",
+    "quietest_point",
+    "samples_from_seconds",
+    "seconds",
+]
 
 SAMPLE_RATE = 16_000
 """Hertz. Whisper's rate, and the only one inside; sources resample at the edge."""
@@ -24,6 +32,15 @@ def samples_from_seconds(duration_s: float) -> int:
 def seconds(n_samples: int) -> float:
     """Seconds that a number of samples lasts."""
     return n_samples / SAMPLE_RATE
+
+
+def quietest_point(samples: Samples) -> int:
+    """Middle of the quietest 0.2 s; the middle of all where there is not as much."""
+    width = samples_from_seconds(0.2)
+    if len(samples) <= width:
+        return len(samples) // 2
+    summed = np.cumsum(np.concatenate(([0.0], samples.astype(np.float64) ** 2)))
+    return int(np.argmin(summed[width:] - summed[:-width])) + width // 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)

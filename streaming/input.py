@@ -1,8 +1,9 @@
 """A source under the program's wishes: flush, pause, resume and stop.
 
-They are woven into the stream of audio, so the drivers never learn of them. A flush becomes a `Flush` between chunks; while paused, a
-live source's audio is thrown away (and shows as a gap) and any other source is left to
-wait; a stop looks like the end of the input, so that everything heard is still finished.
+They are woven into the stream of audio, so the drivers never learn of them. A flush becomes
+a `Flush` between chunks; while paused, a live source's audio is thrown away (and shows as a
+gap) and any other source is left to wait; a stop looks like the end of the input, so that
+everything heard is still finished.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from .audio import AudioChunk, Flush, samples_from_seconds
@@ -32,7 +32,7 @@ async def drive_live(
     worker: BackendWorker,
     *,
     live: bool,
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Yield the session's events as they happen.
 
     Args:
@@ -81,13 +81,13 @@ class _LiveDriver:
         """Stream time."""
         return 0.0 if self._zero_s is None else self._clock() - self._zero_s
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         session = self._session
         waiting: deque[AudioChunk | Flush] = deque()
         ended = finished = False
         for event in session.start(self.now_s):
             yield event
-        while not (finished and self._decoding is None):
+        while not (finished and session.idle):
             while waiting and session.has_room:
                 for event in self._feed(waiting.popleft()):
                     yield event

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from types import TracebackType
@@ -29,7 +29,7 @@ Pace = Literal["realtime", "fast", "simulated"]
 class Pipeline:
     """Runs one session: an async context manager, then `run` or `events`, once.
 
-    Leaving it closes source and sinks; the worker stays, as other sessions may share it.
+    Leaving it closes source and sinks.
     Cancelling stops within a moment; a native pass that is under way ends by itself on the
     worker's thread and is discarded.
 
@@ -41,6 +41,7 @@ class Pipeline:
         pace: "realtime" for anything live or paced, "fast", or "simulated".
         pass_cost_s: with simulated pace, a fixed cost of every pass; makes the event log the
             same from run to run.
+        owns_worker: close the worker on leaving; otherwise other sessions may go on using it.
     """
 
     def __init__(
@@ -52,27 +53,35 @@ class Pipeline:
         *,
         pace: Pace = "realtime",
         pass_cost_s: float | None = None,
+        owns_worker: bool = False,
     ) -> None:
         if pass_cost_s is not None and pace != "simulated":
             raise ConfigurationError("--pass-cost needs --pace simulated")
         if pass_cost_s is not None and not 0 <= pass_cost_s <= 60:
-            raise ConfigurationError(f"--pass-cost must lie between 0 and 60 s, not {pass_cost_s:g}")
+            raise ConfigurationError(
+                f"--pass-cost must lie between 0 and 60 s, not {pass_cost_s:g}"
+            )
         self._source = source
         self._worker = worker
         self._parts = parts
         self._sinks = list(sinks)
         self._pace = pace
         self._pass_cost_s = pass_cost_s
+        self._owns_worker = owns_worker
         self._input = Input(source)
         self._stack = AsyncExitStack()
         self._backend: Backend | None = None
+        self._running = False
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            if self._owns_worker:
+                stack.callback(self._worker.close, timeout_s=0.0)
             # The source first: bad input should be told before a model is loaded.
             await stack.enter_async_context(self._source)
             for sink in self._sinks:
                 await stack.enter_async_context(sink)
+            self._worker.start()
             # Shielded: other sessions may wait for the same model.
             self._backend = await asyncio.shield(asyncio.wrap_future(self._worker.loaded))
             self._stack = stack.pop_all()
@@ -98,7 +107,7 @@ class Pipeline:
             async for _ in events:
                 pass
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """Run to the end of the input, yielding each event once the sinks have it.
 
         Raises:
@@ -107,6 +116,7 @@ class Pipeline:
             SinkError: a destination failed.
         """
         session = await self._session()
+        self._running = True
         clock_s = 0.0
         try:
             async with contextlib.aclosing(self._drive(session)) as driven:
@@ -121,6 +131,11 @@ class Pipeline:
             raise
         if self._input.error is not None:
             raise self._input.error
+
+    @property
+    def running(self) -> bool:
+        """True from the first event on."""
+        return self._running
 
     def flush(self) -> None:
         """Close the running utterance now, without waiting for silence."""
@@ -145,9 +160,9 @@ class Pipeline:
         fixed = self._pass_cost_s is not None
         started = SessionStarted(
             session="simulated" if fixed else uuid.uuid4().hex,
-            started_at=(
-                datetime.fromtimestamp(0, UTC) if fixed else datetime.now(UTC)
-            ).isoformat(timespec="milliseconds"),
+            started_at=(datetime.fromtimestamp(0, UTC) if fixed else datetime.now(UTC)).isoformat(
+                timespec="milliseconds"
+            ),
             label=self._parts.label,
             model=backend.model,
             backend=backend.name,
@@ -155,11 +170,9 @@ class Pipeline:
             options={**self._parts.described, "pace": self._pace},
         )
         # The mel kernel may have to be compiled.
-        return await asyncio.to_thread(
-            Session, self._parts, n_mels=backend.n_mels, started=started
-        )
+        return await asyncio.to_thread(Session, self._parts, n_mels=backend.n_mels, started=started)
 
-    def _drive(self, session: Session) -> AsyncIterator[Event]:
+    def _drive(self, session: Session) -> AsyncGenerator[Event, None]:
         if self._pace == "simulated":
             return drive_simulated(
                 session, self._input, self._worker, pass_cost_s=self._pass_cost_s

@@ -13,7 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from .audio import SAMPLE_RATE, AudioChunk, Samples, samples_from_seconds, seconds
+from .audio import (
+    SAMPLE_RATE,
+    AudioChunk,
+    Samples,
+    quietest_point,
+    samples_from_seconds,
+    seconds,
+)
 from .errors import SourceError, StreamingError
 from .events import (
     AudioDropped,
@@ -38,8 +45,8 @@ from .protocols import (
     Window,
 )
 from .ring_buffer import RingBuffer
-from .segmenter import Segmenter, SegmentEnd, SegmentStart
-from .timeline import HOP_SAMPLES, frame_of_sample, sample_of_frame
+from .segmenter import SegmentEnd, Segmenter, SegmentStart
+from .timeline import frame_of_sample, sample_of_frame
 from .transcriber import TAIL_SAMPLES, Pass, Transcriber
 
 __all__ = ["PIECE_SAMPLES", "Session", "SessionParts", "pieces"]
@@ -52,7 +59,6 @@ _ZERO_FILL_SAMPLES = SAMPLE_RATE
 """Gaps up to this are filled with silence; longer ones end the utterance."""
 _MAX_CLOSED = 8
 """Finished utterances that may wait for their last pass."""
-_QUIET_SAMPLES = samples_from_seconds(0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,13 +108,8 @@ class _Stretch:
     def quietest_point(self, low: int, high: int) -> int:
         """Middle of the quietest 0.2 s between two samples."""
         low = max(low, self.ring.start_sample)
-        high = min(high, self.ring.end_sample)
-        if high - low < _QUIET_SAMPLES:
-            return max(low, high)
-        power = self.ring.read(low, high).astype(np.float64) ** 2
-        summed = np.concatenate(([0.0], np.cumsum(power)))
-        energy = summed[_QUIET_SAMPLES:] - summed[:-_QUIET_SAMPLES]
-        return low + int(np.argmin(energy)) + _QUIET_SAMPLES // 2
+        high = max(min(high, self.ring.end_sample), low)
+        return low + quietest_point(self.ring.read(low, high))
 
 
 class Session:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from .audio import AudioChunk, Flush, seconds
@@ -74,7 +74,7 @@ async def drive_simulated(
     worker: BackendWorker,
     *,
     pass_cost_s: float | None = None,
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Yield the session's events on the virtual clock.
 
     Args:
@@ -98,9 +98,7 @@ async def drive_simulated(
                     yield event
             now_s = max(now_s, arrival_s)
             events = (
-                session.flush(now_s)
-                if isinstance(piece, Flush)
-                else session.feed(piece, now_s)
+                session.flush(now_s) if isinstance(piece, Flush) else session.feed(piece, now_s)
             )
             for event in events:
                 yield event
@@ -120,7 +118,7 @@ async def drive_simulated(
 
 async def drive_fast(
     session: Session, items: Input, worker: BackendWorker
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Yield the session's events as fast as the machine can."""
     zero_s = time.perf_counter()
 

@@ -52,11 +52,18 @@ class BackendWorker:
         self._lock = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="backend", daemon=True)
-        self._thread.start()
+        self._started = False
+
+    def start(self) -> None:
+        """Begin to load, if that has not begun yet; returns at once."""
+        with self._lock:
+            if not self._started and not self._closed:
+                self._started = True
+                self._thread.start()
 
     @property
     def loaded(self) -> Future[Backend]:
-        """Done when the model is loaded; holds the error if it could not be."""
+        """Done once `start` was called and the model is loaded, or could not be."""
         return self._loaded
 
     def submit(self, window: Window) -> Future[Decoded]:
@@ -65,6 +72,7 @@ class BackendWorker:
         Raises:
             BackendError: the worker is closed, or too many passes wait already.
         """
+        self.start()
         future: Future[Decoded] = Future()
         if self._closed:
             raise BackendError("the backend is closed")
@@ -84,6 +92,8 @@ class BackendWorker:
         """
         with self._lock:
             already, self._closed = self._closed, True
+        if not self._started:
+            return True
         if not already:
             self._drop_waiting()
             self._jobs.put(None)

@@ -1,0 +1,35 @@
+"""Whether `sources`, `sinks` and `policies` are ours.
+
+The names are plain: a folder of the same name beside a user's script shadows them. Without
+this check the result would be a puzzling import error from deep inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import ConfigurationError
+
+__all__ = ["require_own_packages"]
+
+
+def require_own_packages(names: Iterable[str] = ("sources", "sinks", "policies")) -> None:
+    """Check that the packages lie beside this one.
+
+    Raises:
+        ConfigurationError: one of them is somebody else's, or is missing.
+    """
+    home = Path(__file__).resolve().parents[2]
+    for name in names:
+        spec = find_spec(name)
+        places = (spec and spec.submodule_search_locations) or []
+        found = [Path(place).resolve() for place in places]
+        if found[:1] == [home / name]:
+            continue
+        wrong = f"{found[0]} shadows it; rename that folder, or run from another directory"
+        raise ConfigurationError(
+            f"the package {name!r} of stream-transcribe cannot be used: "
+            + (wrong if found else "it is missing; install stream-transcribe again")
+        )

@@ -1,0 +1,104 @@
+"""The command ``stream-transcribe``: subcommands, errors and exit codes.
+
+Exit codes: 0 done, 1 runtime failure, 2 bad arguments or unreadable input, 130 interrupted.
+The transcript goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+
+from ..errors import StreamingError
+
+__all__ = ["main", "run_command"]
+
+
+def main() -> None:
+    """Entry point of the command; leaves the process with its exit code."""
+    code = run_command(sys.argv[1:])
+    _leave(code)
+
+
+def run_command(argv: Sequence[str]) -> int:
+    """Run the command with these arguments and return its exit code."""
+    _use_utf8()
+    debug = "--debug" in argv
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="%(name)s: %(message)s" if debug else "%(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("streaming").setLevel(logging.DEBUG if debug else logging.INFO)
+    for noisy in ("numba", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        command, rest = _command(argv)
+        return command(rest)
+    except StreamingError as error:
+        return _fail(error, str(error), error.exit_code, debug)
+    except BrokenPipeError:
+        return 0  # whoever read stdout has seen enough
+    except KeyboardInterrupt:
+        return 130
+    except MemoryError as error:
+        return _fail(error, "not enough memory; try a smaller --model", 1, debug)
+    except Exception as error:
+        text = f"unexpected {type(error).__name__}: {error}; --debug shows where"
+        return _fail(error, text, 1, debug)
+
+
+def _command(argv: Sequence[str]) -> tuple[Callable[[Sequence[str]], int], Sequence[str]]:
+    """The subcommand and its arguments; imported on use, as some are slow to import."""
+    name = argv[0] if argv else ""
+    if name == "models":
+        from .models_command import models_command
+
+        return models_command, argv[1:]
+    if name == "evaluate":
+        from .evaluate_command import evaluate_command
+
+        return evaluate_command, argv[1:]
+    if name == "doctor":
+        from .doctor_command import doctor_command
+
+        return doctor_command, argv[1:]
+    from .transcribe_command import transcribe_command
+
+    return transcribe_command, argv
+
+
+def _fail(error: BaseException, text: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    print(f"stream-transcribe: {' '.join(text.split())}", file=sys.stderr)
+    return code
+
+
+def _use_utf8() -> None:
+    """All output is UTF-8, whatever the locale says."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _leave(code: int) -> None:
+    """End the process, also while a native pass is still running on its daemon thread."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # closed early: nobody is there to be told
+            code = code or 0
+    if any(t.daemon and t.is_alive() for t in threading.enumerate() if t.name == "backend"):
+        # Tearing the interpreter down under a native thread can crash; there is nothing
+        # left to do that the exit would.
+        os._exit(code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

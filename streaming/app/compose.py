@@ -1,0 +1,127 @@
+"""Settings to a worker, session parts and a pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from policies.endpointing import TrailingSilence
+from policies.trimming import TrimAtWord
+from sources.file import FileSource
+
+from ..backends.worker import BackendWorker
+from ..errors import ConfigurationError
+from ..events import Event
+from ..models import ModelStore, Progress
+from ..pipeline import Pipeline
+from ..protocols import Backend, Sink, Source
+from ..session import SessionParts
+from .registry import POLICIES, VADS, build
+from .settings import Settings, default_threads
+
+__all__ = ["BACKENDS", "make_parts", "make_pipeline", "make_worker", "transcribe"]
+
+BACKENDS = ("auto", "whisper.cpp")
+
+
+def make_worker(settings: Settings, *, progress: Progress | None = None) -> BackendWorker:
+    """A worker that will load the model; sessions with the same model may share it.
+
+    Args:
+        settings: model, backend and threads.
+        progress: told how a model that has to be made or downloaded first comes along.
+
+    Raises:
+        ConfigurationError: unknown backend.
+    """
+    if settings.backend not in BACKENDS:
+        known = ", ".join(BACKENDS)
+        raise ConfigurationError(f"unknown backend {settings.backend!r}; known: {known}")
+
+    def load() -> Backend:
+        from ..backends.whisper_cpp import WhisperCppBackend
+        from ..models import alignment_heads
+
+        path = ModelStore().path(settings.model, progress=progress)
+        return WhisperCppBackend(
+            path,
+            model=settings.model,
+            threads=settings.threads or default_threads(),
+            alignment_heads=alignment_heads(path),
+        )
+
+    return BackendWorker(load)
+
+
+def make_parts(settings: Settings) -> SessionParts:
+    """The parts of one session. Creating a detector takes a moment: not for the event loop.
+
+    Raises:
+        ConfigurationError: an unknown policy or detector, or parameters they do not take.
+    """
+    return SessionParts(
+        vad=build(settings.vad, "streaming.vads", VADS),
+        commit_policy=build(settings.policy, "streaming.policies", POLICIES),
+        trim_policy=TrimAtWord(settings.window_s, settings.left_context_s),
+        endpoint_policy=TrailingSilence(settings.endpoint_silence_s, settings.max_utterance_s),
+        options=settings.transcriber_options(),
+        vad_options=settings.vad_options(),
+        label=settings.label,
+        described=settings.described(),
+    )
+
+
+def make_pipeline(
+    source: Source,
+    settings: Settings,
+    *,
+    sinks: Sequence[Sink] = (),
+    worker: BackendWorker | None = None,
+) -> Pipeline:
+    """A pipeline with its own worker, or on one that is shared.
+
+    Raises:
+        ConfigurationError: a choice that cannot work.
+    """
+    return Pipeline(
+        source,
+        worker or make_worker(settings),
+        make_parts(settings),
+        sinks,
+        pace=settings.pace,
+        pass_cost_s=settings.pass_cost_s,
+        owns_worker=worker is None,
+    )
+
+
+async def transcribe(
+    source: Source | str | Path,
+    *,
+    sinks: Sequence[Sink] = (),
+    worker: BackendWorker | None = None,
+    **choices: Any,
+) -> AsyncGenerator[Event, None]:
+    """Transcribe a source, or a media file by its path, and yield the events.
+
+    Args:
+        source: a source, or what `sources.file.FileSource` opens; a path is read at
+            ``pace`` "fast" unless another is given.
+        sinks: where events go besides.
+        worker: a loaded model to share; its own one is made and closed otherwise.
+        choices: fields of `Settings`.
+
+    Raises:
+        StreamingError: bad choices, input that cannot be read, or a model that cannot be had.
+    """
+    if isinstance(source, str | Path):
+        settings = Settings(**{"pace": "fast", **choices})
+        source = FileSource(source, pace=settings.pace)
+    else:
+        settings = Settings(**choices)
+    pipeline = await asyncio.to_thread(make_pipeline, source, settings, sinks=sinks, worker=worker)
+    async with pipeline, aclosing(pipeline.events()) as events:
+        async for event in events:
+            yield event

@@ -1,0 +1,110 @@
+"""The options that several subcommands share, and how they become `Settings`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+
+from ..errors import ConfigurationError
+from .compose import BACKENDS
+from .registry import POLICIES, VADS, names
+from .settings import Settings
+
+__all__ = ["CommandParser", "add_run_options", "settings_from"]
+
+_DEFAULT = Settings()
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Reports bad arguments as one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Raise instead of printing the usage and leaving."""
+        raise ConfigurationError(f"{message}; `{self.prog} --help` lists the options")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+_number.__name__ = "number"  # argparse names it in its errors
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that shape a run to a parser."""
+    d = _DEFAULT
+    model = parser.add_argument_group("model")
+    model.add_argument("--model", default=d.model, help="name or file (default: %(default)s)")
+    model.add_argument("--backend", default=d.backend, help=f"{' or '.join(BACKENDS)}")
+    model.add_argument(
+        "--language",
+        metavar="CODES",
+        help="en, de, ...; auto; or several to choose from: en,ja (default: en for "
+        "English-only models, otherwise auto)",
+    )
+    model.add_argument("--translate", action="store_true", help="translate into English")
+    model.add_argument("--prompt", default="", metavar="TEXT", help="text said before, as context")
+    model.add_argument("--hotwords", default="", metavar="A,B", help="names and terms to expect")
+    model.add_argument("--threads", type=int, metavar="N", help="threads of a pass")
+
+    timing = parser.add_argument_group("streaming (seconds)")
+    for flag, field, text in (
+        ("--chunk", "chunk_s", "new audio that makes a new pass due"),
+        ("--window", "window_s", "longest window before it is trimmed"),
+        ("--left-context", "left_context_s", "audio that trimming keeps"),
+        ("--endpoint-silence", "endpoint_silence_s", "silence that ends an utterance"),
+        ("--max-utterance", "max_utterance_s", "longest utterance"),
+    ):
+        timing.add_argument(
+            flag,
+            dest=field,
+            type=_number,
+            default=getattr(d, field),
+            metavar="S",
+            help=f"{text} (default: %(default)s)",
+        )
+    timing.add_argument(
+        "--policy",
+        default=d.policy,
+        metavar="NAME[:KEY=VALUE]",
+        help=f"when words are certain: {', '.join(names('streaming.policies', POLICIES))} "
+        "(default: %(default)s)",
+    )
+
+    speech = parser.add_argument_group("speech detection")
+    speech.add_argument(
+        "--vad",
+        default=d.vad,
+        metavar="NAME",
+        help=f"{', '.join(names('streaming.vads', VADS))} (default: %(default)s)",
+    )
+    speech.add_argument(
+        "--vad-threshold",
+        type=_number,
+        default=d.vad_threshold,
+        metavar="P",
+        help="probability from which it is speech (default: %(default)s)",
+    )
+
+
+def settings_from(arguments: argparse.Namespace, **more: object) -> Settings:
+    """Settings from parsed options.
+
+    Raises:
+        ConfigurationError: values that cannot work.
+    """
+    values = {
+        name: getattr(arguments, name)
+        for name in Settings.__dataclass_fields__
+        if hasattr(arguments, name)
+    }
+    values["hotwords"] = _words(arguments.hotwords)
+    return Settings(**{**values, **more})
+
+
+def _words(text: str) -> Sequence[str]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())

@@ -1,0 +1,108 @@
+"""The choices that a run is made of, with their defaults."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ..errors import ConfigurationError
+from ..languages import parse_languages
+from ..options import TranscriberOptions, VadOptions
+from ..pipeline import Pace
+
+__all__ = ["Settings", "default_threads"]
+
+_MOST_THREADS = 4
+"""More threads do not make a pass of these sizes faster."""
+
+
+def default_threads() -> int:
+    """Threads of a pass: the cores that this process may use, at most four."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return max(1, min(cores, _MOST_THREADS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a run is made of. Seconds throughout.
+
+    Raises:
+        ConfigurationError: a value, or a combination of values, that cannot work.
+    """
+
+    model: str = "tiny.en"
+    backend: str = "auto"
+    language: str | None = None
+    """A code, codes to choose from ("en,ja") or "auto"; None means English for an
+    English-only model and "auto" for the others."""
+    translate: bool = False
+    """Into English."""
+    chunk_s: float = 0.5
+    window_s: float = 10.0
+    left_context_s: float = 4.0
+    policy: str = "local-agreement"
+    vad: str = "silero"
+    vad_threshold: float = 0.5
+    endpoint_silence_s: float = 0.6
+    max_utterance_s: float = 30.0
+    prompt: str = ""
+    hotwords: tuple[str, ...] = ()
+    threads: int | None = None
+    pace: Pace = "realtime"
+    pass_cost_s: float | None = None
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and not 1 <= self.threads <= 256:
+            raise ConfigurationError(f"--threads must lie between 1 and 256, not {self.threads}")
+        if self.translate and self.english_only:
+            raise ConfigurationError(
+                f"{self.model} knows only English; --translate needs a multilingual model, "
+                "e.g. --model base"
+            )
+        language, candidates = self.languages
+        if self.english_only and (language, candidates) not in (("en", ()), (None, ())):
+            raise ConfigurationError(
+                f"{self.model} knows only English; --language {self.language} needs a "
+                "multilingual model, e.g. --model base"
+            )
+        self.transcriber_options()
+        self.vad_options()
+
+    @property
+    def english_only(self) -> bool:
+        """Whether the model's name says that it knows only English."""
+        return ".en" in self.model
+
+    @property
+    def languages(self) -> tuple[str | None, tuple[str, ...]]:
+        """Language, None to detect it, and the candidates for detection."""
+        if self.language is None:
+            return ("en", ()) if self.english_only else (None, ())
+        return parse_languages(self.language)
+
+    def transcriber_options(self) -> TranscriberOptions:
+        """The part of the choices that the transcriber needs."""
+        language, candidates = self.languages
+        task: Literal["transcribe", "translate"] = "translate" if self.translate else "transcribe"
+        return TranscriberOptions(
+            chunk_s=self.chunk_s,
+            window_s=self.window_s,
+            left_context_s=self.left_context_s,
+            max_utterance_s=self.max_utterance_s,
+            language="en" if self.english_only else language,
+            candidates=candidates,
+            task=task,
+            prompt=self.prompt,
+            hotwords=self.hotwords,
+        )
+
+    def vad_options(self) -> VadOptions:
+        """The part of the choices that the segmenter needs."""
+        return VadOptions(threshold=self.vad_threshold)
+
+    def described(self) -> dict[str, Any]:
+        """As the ``session_started`` event shows them."""
+        return {**asdict(self), "threads": self.threads or default_threads()}

@@ -1,0 +1,63 @@
+"""One offline pass over a whole recording, for comparison with the streaming one.
+
+The recording is decoded with the same backend in windows as long as Whisper takes, cut
+where it is quietest, without prompts. This is the best that the weights can do without
+hurry; word times measured against it do not depend on how the streaming run behaved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+
+from .audio import AudioChunk, Samples, quietest_point, samples_from_seconds
+from .backends.worker import BackendWorker
+from .events import Word
+from .mel import IncrementalMel
+from .protocols import Source, Window
+from .timeline import HOP_SAMPLES
+
+__all__ = ["decode_offline"]
+
+_LONGEST = samples_from_seconds(28.0)
+_SHORTEST = samples_from_seconds(18.0)
+
+
+async def decode_offline(
+    source: Source, worker: BackendWorker, *, language: str | None = None
+) -> tuple[Word, ...]:
+    """Words of a whole recording, with absolute times.
+
+    Args:
+        source: the recording, unpaced; not entered yet.
+        worker: a loaded backend.
+        language: None detects it in each window.
+    """
+    worker.start()
+    backend = await asyncio.shield(asyncio.wrap_future(worker.loaded))
+    words: list[Word] = []
+    held = np.zeros(0, dtype=np.float32)
+    at = 0
+
+    async def decode(samples: Samples) -> None:
+        capacity = _LONGEST // HOP_SAMPLES + 1
+        mel = await asyncio.to_thread(IncrementalMel, backend.n_mels, capacity, at)
+        mel.push(samples)
+        mel.flush()
+        window = Window(start_sample=at, mel=mel.window(0, mel.end_frame), language=language)
+        decoded = await asyncio.wrap_future(worker.submit(window))
+        words.extend(decoded.hypothesis.words)
+
+    async with source:
+        async for item in source:
+            if not isinstance(item, AudioChunk):
+                continue
+            held = np.concatenate((held, item.samples))
+            while len(held) >= _LONGEST:
+                cut = _SHORTEST + quietest_point(held[_SHORTEST:_LONGEST])
+                await decode(held[:cut])
+                held, at = held[cut:], at + cut
+    if len(held):
+        await decode(held)
+    return tuple(words)
