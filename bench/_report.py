@@ -15,10 +15,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-__all__ = ["median_s", "report"]
+__all__ = ["RECORDINGS", "markdown", "median_s", "report"]
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+RECORDINGS = Path(
+    os.environ.get("STREAM_TRANSCRIBE_RECORDINGS") or ROOT.parent / "shared" / "audio"
+)
+"""Recordings with references that the repository does not ship; may be absent."""
 
 
 def median_s(work: Callable[[], object], repeats: int) -> float:
@@ -66,15 +73,16 @@ def report(
     parser = argparse.ArgumentParser(description=f"Benchmark: {name}.")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     as_json = parser.parse_args().json
-    machine, rows = _machine(packages), measure()
-    if as_json:
-        print(json.dumps({"benchmark": name, "machine": machine, "rows": rows}, indent=1))
-        return
-    print(f"## {name}\n")
-    print(", ".join(f"{key} {value}" for key, value in machine.items()) + "\n")
-    columns = list(rows[0])
-    print("| " + " | ".join(columns) + " |")
-    print("|" + " --- |" * len(columns))
+    result = {"benchmark": name, "machine": _machine(packages), "rows": measure()}
+    print(json.dumps(result, indent=1) if as_json else f"## {name}\n\n{markdown(result)}")
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """The table of a result, with the machine it was measured on underneath."""
+    rows = result["rows"]
+    lines = ["| " + " | ".join(rows[0]) + " |", "|" + " --- |" * len(rows[0])]
     for row in rows:
         cells = [f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row.values()]
-        print("| " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join(cells) + " |")
+    machine = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
+    return "\n".join([*lines, "", f"Measured on: {machine}."])

@@ -1,0 +1,35 @@
+"""A program that already holds the audio pushes it in, and asks for text when it wants it."""
+
+import asyncio
+import sys
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from sources.push import PushSource
+from streaming import Final
+from streaming.app import Settings, make_pipeline
+
+
+def blocks(path: str) -> list[NDArray[np.float32]]:
+    """Mono float32 blocks at the file's own rate, as a sound card would deliver them."""
+    with av.open(path) as container:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=44_100)
+        frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]
+    return [frame.to_ndarray()[0] for frame in frames]
+
+
+async def main(path: str) -> None:
+    source = PushSource(sample_rate=44_100, live=False, capacity_s=60)
+    for block in blocks(path):
+        source.push(block)  # from any thread
+    source.end()
+    async with make_pipeline(source, Settings(pace="fast")) as pipeline:
+        async for event in pipeline.events():
+            if isinstance(event, Final):
+                print(f"{event.start_s:6.2f} s {event.text}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "examples/jfk.flac"))
