@@ -76,9 +76,10 @@ def decode(location: str) -> Generator[Block, None, None]:
             try:
                 packet = next(packets, None)
             except av.FFmpegError as error:
+                silent = isinstance(error, av.ExitError)
+                reason = f"nothing came for {READ_TIMEOUT_S:g} s" if silent else error.strerror
                 raise SourceError(
-                    f"{name} breaks off at {end_s:.1f} s: {error.strerror}; "
-                    "the audio before it was read"
+                    f"{name} breaks off at {end_s:.1f} s: {reason}; the audio before it was read"
                 ) from error
             if packet is None:
                 break
@@ -109,7 +110,8 @@ def _open(location: str, name: str) -> InputContainer:
         # Marked as a file, so that "10:30.wav" is not taken for a protocol "10".
         target, timeout = f"file:{location}", None
     try:
-        return av.open(target, "r", timeout=timeout)
+        # Tags may be in any encoding; nobody reads them here.
+        return av.open(target, "r", timeout=timeout, metadata_errors="ignore")
     except av.InvalidDataError as error:
         raise SourceError(
             f"{name} is not audio that FFmpeg can read, or its header is damaged; "

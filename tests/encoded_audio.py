@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 __all__ = ["RATE", "encode", "tone", "wav_header", "write_float_wav"]
@@ -30,6 +31,7 @@ def encode(
     pcm = (samples * 32767).astype(np.int16)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, AudioStream)
         for start in range(0, len(pcm), 1024):
             piece = pcm[start : start + 1024].reshape(1, -1)
             frame = av.AudioFrame.from_ndarray(piece, format="s16", layout=layout)
@@ -45,12 +47,9 @@ def wav_header(
 ) -> bytes:
     """The 44 bytes before the samples; kind 1 is integers, 3 floats."""
     frame = channels * bits // 8
-    fmt = struct.pack("<HHIIHH", kind, channels, rate, rate * frame, frame, bits)
-    sizes = (36 + data_bytes, data_bytes)
-    return b"".join(
-        [b"RIFF", struct.pack("<I", sizes[0]), b"WAVEfmt ", struct.pack("<I", 16), fmt]
-        + [b"data", struct.pack("<I", sizes[1])]
-    )
+    fmt = struct.pack("<IHHIIHH", 16, kind, channels, rate, rate * frame, frame, bits)
+    riff, data = struct.pack("<I", 36 + data_bytes), struct.pack("<I", data_bytes)
+    return b"RIFF" + riff + b"WAVEfmt " + fmt + b"data" + data
 
 
 def write_float_wav(path: Path, samples: NDArray[np.float32], rate: int = RATE) -> Path:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -35,7 +36,7 @@ def collect(source: FileSource) -> tuple[list[AudioChunk], SourceError | None]:
         try:
             async with source:
                 async for chunk in source:
-                    chunks.append(chunk)
+                    chunks.append(chunk)  # noqa: PERF401 - kept when an error follows
         except SourceError as error:
             return chunks, error
         return chunks, None
@@ -83,7 +84,9 @@ def test_any_format_rate_and_channel_count_becomes_16_khz_mono(
     samples = read(encode(tmp_path / name, codec, tone(2.0, rate), rate, layout))
     assert abs(len(samples) - 2 * SAMPLE_RATE) < 0.05 * SAMPLE_RATE
     inner = samples[4_000:28_000]
-    assert np.sqrt(np.mean(inner**2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.05)
+    assert np.sqrt(np.mean(inner**2)) == pytest.approx(
+        0.3 / np.sqrt(2), rel=0.06
+    )  # LAME turns down by 5 %
     spectrum = np.abs(np.fft.rfft(inner * np.hanning(len(inner))))
     assert spectrum.argmax() * SAMPLE_RATE / len(inner) == pytest.approx(440, abs=1)
 
@@ -101,6 +104,18 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     assert np.abs(read(encode(tmp_path / "a.wav", "pcm_s16le", opposed, RATE, "stereo"))).max() == 0
 
 
+def test_a_rate_that_changes_on_the_way_is_followed(tmp_path: Path) -> None:
+    first = encode(tmp_path / "1.mp3", "libmp3lame", tone(2.0, 44_100), 44_100).read_bytes()
+    second = encode(tmp_path / "2.mp3", "libmp3lame", tone(2.0, 48_000), 48_000).read_bytes()
+    (tmp_path / "both.mp3").write_bytes(first + second)
+    chunks, _ = collect(fast(tmp_path / "both.mp3"))
+    samples = np.concatenate([chunk.samples for chunk in chunks])
+    assert len(samples) == pytest.approx(4 * SAMPLE_RATE, rel=0.05)
+    later = samples[40_000:60_000]
+    spectrum = np.abs(np.fft.rfft(later * np.hanning(len(later))))
+    assert spectrum.argmax() * SAMPLE_RATE / len(later) == pytest.approx(440, abs=1)
+
+
 def test_a_recording_hotter_than_full_scale_is_clipped(tmp_path: Path) -> None:
     samples = read(write_float_wav(tmp_path / "hot.wav", 5 * tone(1.0)))
     assert np.abs(samples).max() == 1.0
@@ -114,12 +129,10 @@ def test_chunks_have_the_length_asked_for_but_for_the_last(chunk_s: float) -> No
 
 def test_realtime_pace_hands_out_each_chunk_when_its_end_is_due() -> None:
     async def scenario() -> list[float]:
-        loop, lateness = asyncio.get_running_loop(), []
+        clock = asyncio.get_running_loop().time
         async with FileSource(JFK) as source:
-            start = loop.time()
-            async for chunk in source:
-                lateness.append(loop.time() - start - chunk.end_sample / SAMPLE_RATE)
-        return lateness
+            start = clock()
+            return [clock() - start - chunk.end_sample / SAMPLE_RATE async for chunk in source]
 
     lateness = run_virtual(scenario())
     assert len(lateness) == 110
@@ -169,6 +182,15 @@ def test_cancelling_a_wait_loses_no_chunk() -> None:
     assert run_virtual(scenario()) == list(range(0, 176_000, 1_600))
 
 
+def test_tags_in_an_old_encoding_do_not_matter(tmp_path: Path) -> None:
+    title = b"INFOINAM\x04\x00\x00\x00\xe9t\xe9\x00"
+    samples = bytes(2 * RATE)
+    header = wav_header(len(samples))
+    tag = b"LIST" + len(title).to_bytes(4, "little") + title
+    (tmp_path / "a.wav").write_bytes(header[:36] + tag + header[36:] + samples)
+    assert len(read(tmp_path / "a.wav")) == SAMPLE_RATE
+
+
 # Input that cannot be read.
 
 
@@ -191,7 +213,6 @@ def test_an_empty_file_is_told_as_such(tmp_path: Path) -> None:
     [
         ("text.wav", b"hello " * 100),
         ("random.bin", np.random.default_rng(1).bytes(50_000)),
-        ("header.wav", wav_header(0)),
         ("zeros.wav", bytes(10_000)),
         ("no_rate.wav", wav_header(1_000, rate=0) + bytes(1_000)),
     ],
@@ -217,6 +238,8 @@ def test_zero_channels_are_refused(tmp_path: Path) -> None:
 def test_audio_of_no_length_is_refused(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.flac", "flac", np.zeros(0, np.float32))
     assert "holds no audio" in failure(path)
+    (tmp_path / "header.wav").write_bytes(wav_header(0))
+    assert "holds no audio: its length is 0 s" in failure(tmp_path / "header.wav")
 
 
 def test_an_unsupported_codec_is_refused(tmp_path: Path) -> None:
@@ -300,7 +323,7 @@ def test_damage_inside_is_a_gap_and_what_follows_keeps_its_place(
     path.write_bytes(content)
     chunks, error = collect(fast(path))
     assert error is None
-    gaps = [b for a, b in zip(chunks, chunks[1:], strict=False) if b.start_sample != a.end_sample]
+    gaps = [b for a, b in pairwise(chunks) if b.start_sample != a.end_sample]
     assert gaps
     assert {chunk.gap_reason for chunk in gaps} == {"damaged"}
     loud = [c for c in chunks if np.sqrt(np.mean(c.samples**2)) > 0.1]
@@ -445,7 +468,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def served() -> Iterator[str]:
     handler = partial(_Quiet, directory=JFK.parent)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -463,6 +486,29 @@ def test_a_missing_page_and_a_dead_server_are_told(served: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert "refused" in failure(f"http://127.0.0.1:{port}/a.flac")
+
+
+def test_a_server_that_falls_silent_ends_the_audio_with_its_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sources._decode.READ_TIMEOUT_S", 0.3)
+    size = 20 * SAMPLE_RATE * 2
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nContent-Length: %d\r\n\r\n" % size
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer + wav_header(size, rate=SAMPLE_RATE) + bytes(size // 2))
+                connection.recv(4096)  # until the client gives up
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        chunks, error = collect(fast(f"http://127.0.0.1:{server.getsockname()[1]}/a.wav"))
+        thread.join()
+    assert 9.0 < chunks[-1].end_sample / SAMPLE_RATE <= 10.0
+    assert "nothing came for 0.3 s; the audio before it was read" in str(error)
 
 
 def test_an_unknown_pace_and_an_impossible_chunk_are_refused() -> None:
