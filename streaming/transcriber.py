@@ -36,6 +36,9 @@ _LIMIT_FACTOR = 1.5
 """A window may outgrow ``window_s`` this far while there is no committed word to cut at."""
 _PROGRESS_SAMPLES = samples_from_seconds(1.0)
 """A cut that frees less than this would be needed again at once."""
+_CONTEXT_NEEDS_SAMPLES = samples_from_seconds(3.0)
+"""Shorter windows get no committed text as context: on little audio the model repeats its
+prompt instead of listening, and two passes agree on it."""
 _CONTEXT_GAP_S = 30.0
 """After this much silence, what was said before is no longer context."""
 _RECENT_WORDS = 400
@@ -263,15 +266,20 @@ class Transcriber:
 
     def _issue(self, utterance: _Utterance, wanted_end: int) -> Pass:
         start = utterance.window_start
-        start_s = seconds(start)
-        inside = self._inside(start_s)
-        outside = [w for w in self._recent if w.start_s >= self._context_from_s and w not in inside]
+        end = min(wanted_end, start + self.limit_samples)
+        before: list[Word] = []
+        if end - start >= _CONTEXT_NEEDS_SAMPLES:
+            before = [
+                w
+                for w in self._recent
+                if w.start_s >= self._context_from_s and _middle_s(w) <= seconds(start)
+            ]
         issued = Pass(
             stretch=utterance.stretch,
             start_sample=start,
-            end_sample=min(wanted_end, start + self.limit_samples),
-            context=text_of(outside),
-            prefix=inside,
+            end_sample=end,
+            context=text_of(before),
+            prefix=self._inside(seconds(start)),
             language=utterance.language,
             fallback_language=self._language,
         )
@@ -281,7 +289,7 @@ class Transcriber:
     def _inside(self, start_s: float) -> tuple[Word, ...]:
         """Committed words whose audio is in a window that starts at ``start_s``."""
         # A word whose middle lies before the cut is more out than in.
-        return tuple(w for w in self._recent if (w.start_s + w.end_s) / 2 > start_s)
+        return tuple(w for w in self._recent if _middle_s(w) > start_s)
 
     def _after_seam(self, heard: _Heard) -> tuple[Word, ...]:
         return heard.words[seam(self._inside(heard.start_s), heard.words) :]
@@ -414,3 +422,7 @@ class Transcriber:
             utterance.number = self._numbers
             self._numbers += 1
         return utterance.number
+
+
+def _middle_s(word: Word) -> float:
+    return (word.start_s + word.end_s) / 2

@@ -9,6 +9,7 @@ model repeat itself, which the loop guard notices and answers with one run at fu
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..errors import BackendError, ConfigurationError
 from ..events import Word
+from ..models.ggml_file import read_index
 from ..protocols import Hypothesis, Window
 from ..words import TimedToken, words_from_tokens
 from .guards import drop_noise_tags, drop_past_end, loop_start, token_limit
@@ -53,6 +55,7 @@ class WhisperCppBackend:
 
     Raises:
         BackendError: the processor lacks what the wheel needs, or the file cannot be loaded.
+        ModelError: the file is damaged or not a model.
     """
 
     name = "whisper.cpp"
@@ -62,6 +65,11 @@ class WhisperCppBackend:
         self, path: Path, *, model: str, threads: int, alignment_heads: str | None = None
     ) -> None:
         require_processor()
+        read_index(path)  # whisper.cpp crashes on some damaged files
+        # Threads of a pass wait for one another by spinning unless OpenMP is told otherwise
+        # before it is loaded. On a machine that has other work too, spinning made a pass up to
+        # fifteen times slower; on an idle one, sleeping costs a few per cent.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         import _pywhispercpp as core
 
         self.model = model
@@ -87,6 +95,7 @@ class WhisperCppBackend:
         self._context: Any = context
         self.n_mels = int(core.whisper_model_n_mels(context))
         self.multilingual = bool(core.whisper_is_multilingual(context))
+        self._last_context = _FULL_CONTEXT  # of the encoder; whisper.cpp starts with all
         self._end_of_text = int(core.whisper_token_eot(context))
         self._vocabulary = Vocabulary(
             [core.whisper_token_to_bytes(context, i) for i in range(self._end_of_text)]
@@ -120,7 +129,9 @@ class WhisperCppBackend:
         if n_frames < 10:  # whisper.cpp refuses less than 100 ms
             return Hypothesis(words=(), language=window.language or window.fallback_language or "")
         context = min(n_frames // 2 + _MARGIN, _FULL_CONTEXT)
-        self._set_mel(window.mel, 2 * context)
+        # Language detection encodes with the context of the pass before; what it reads beyond
+        # the mel it takes for zeros, which are not silence.
+        self._set_mel(window.mel, 2 * max(context, self._last_context))
         language, probability, detected = self._language(window)
         words = self._run(window, language, context)
         looped, reruns = loop_start(words) is not None, 0
@@ -180,7 +191,7 @@ class WhisperCppBackend:
             core.whisper_sampling_strategy.WHISPER_SAMPLING_GREEDY
         )
         params.n_threads = self._threads
-        params.audio_ctx = audio_context
+        params.audio_ctx = self._last_context = audio_context
         params.duration_ms = window.n_frames * 10
         params.max_tokens = token_limit(duration_s, language)
         params.language = language
