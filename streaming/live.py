@@ -109,8 +109,6 @@ class _LiveDriver:
                     ended = True
                 else:
                     waiting.extend([item] if isinstance(item, Flush) else pieces(item))
-        for event in session.end(self.now_s):
-            yield event
 
     def cancel(self) -> None:
         """Stop waiting; a running pass ends by itself and is discarded."""

@@ -8,6 +8,7 @@ hurry; word times measured against it do not depend on how the streaming run beh
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 
@@ -47,6 +48,9 @@ async def decode_offline(
         mel.flush()
         window = Window(start_sample=at, mel=mel.window(0, mel.end_frame), language=language)
         decoded = await asyncio.wrap_future(worker.submit(window))
+        if decoded.hypothesis.looped:
+            again = worker.submit(replace(window, careful=True))
+            decoded = await asyncio.wrap_future(again)
         words.extend(decoded.hypothesis.words)
 
     async with source:

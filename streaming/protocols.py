@@ -120,6 +120,8 @@ class Window:
     fallback_language: str | None = None
     """Language to use when detection is unsure."""
     task: Literal["transcribe", "translate"] = "transcribe"
+    careful: bool = False
+    """Set after a pass that looped: the backend takes whatever costs more and loops less."""
 
     @property
     def n_frames(self) -> int:
@@ -149,9 +151,8 @@ class Hypothesis:
     no_speech_probability: float | None = None
     """None where the core does not tell."""
     looped: bool = False
-    """The core repeated itself and a second run did not cure it; the repetition was cut."""
-    reruns: int = 0
-    """Extra runs that the loop guard made."""
+    """The core repeated itself; the repetition was cut. Another pass over the same audio with
+    ``Window.careful`` may do better."""
 
 
 class Backend(Protocol):

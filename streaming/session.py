@@ -221,6 +221,7 @@ class Session:
             candidates=self._options.candidates,
             fallback_language=due.fallback_language,
             task=self._options.task,
+            careful=due.careful,
         )
 
     def complete(

@@ -62,6 +62,8 @@ class Pass:
     """Committed words whose audio lies inside the window."""
     language: str | None
     fallback_language: str | None
+    careful: bool
+    """The pass before looped; this one is the second try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ class _Utterance:
     """The newest hypothesis, whether it counts or not."""
     aligned: bool = True
     """False if the newest words have interpolated times."""
+    looped: bool = False
+    """The newest pass looped and a careful one is due."""
 
     @property
     def heard_until(self) -> int:
@@ -203,7 +207,7 @@ class Transcriber:
             # In a pause one pass that reaches past the speech is enough, and it is due at once.
             covered = speech_end + TAIL_SAMPLES
             due = utterance.heard_until < covered and (due or covered <= audio_end)
-        return self._issue(utterance, audio_end) if due else None
+        return self._issue(utterance, audio_end) if due or utterance.looped else None
 
     def complete(self, done: Pass, hypothesis: Hypothesis) -> tuple[list[Event], int | None]:
         """Take what a pass heard.
@@ -220,6 +224,10 @@ class Transcriber:
         self._learn_language(utterance, hypothesis)
         if hypothesis.looped:
             self._context_from_s = seconds(done.end_sample)
+        # One second try, as a pass of its own: it hears what was said meanwhile.
+        utterance.looped = hypothesis.looped and not done.careful
+        if utterance.looped:
+            return [], None
         heard = _Heard(seconds(done.start_sample), done.end_sample, hypothesis.words)
         counts = (
             not utterance.heard
@@ -282,6 +290,7 @@ class Transcriber:
             prefix=self._inside(seconds(start)),
             language=utterance.language,
             fallback_language=self._language,
+            careful=utterance.looped,
         )
         self._out = (issued, utterance)
         return issued

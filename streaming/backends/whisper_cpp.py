@@ -3,7 +3,7 @@
 The encoder dominates the cost of a pass, and its cost follows ``audio_ctx``, the number of
 20 ms positions it works on. So the context is sized to the window plus a margin (full
 context for every pass is what makes naive streaming slow); too small a margin makes the
-model repeat itself, which the loop guard notices and answers with one run at full context.
+model repeat itself, which the loop guard notices; one more pass at full context then follows.
 """
 
 from __future__ import annotations
@@ -129,27 +129,21 @@ class WhisperCppBackend:
         if n_frames < 10:  # whisper.cpp refuses less than 100 ms
             return Hypothesis(words=(), language=window.language or window.fallback_language or "")
         context = min(n_frames // 2 + _MARGIN, _FULL_CONTEXT)
+        if window.careful:
+            context = _FULL_CONTEXT
         # Language detection encodes with the context of the pass before; what it reads beyond
         # the mel it takes for zeros, which are not silence.
         self._set_mel(window.mel, 2 * max(context, self._last_context))
         language, probability, detected = self._language(window)
         words = self._run(window, language, context)
-        looped, reruns = loop_start(words) is not None, 0
-        if looped and context < _FULL_CONTEXT and not self._aborting.is_set():
-            reruns = 1
-            self._set_mel(window.mel, 2 * _FULL_CONTEXT)
-            words = self._run(window, language, _FULL_CONTEXT)
         loop = loop_start(words)
-        if loop is not None:
-            words = words[:loop]
         return Hypothesis(
-            words=tuple(words),
+            words=tuple(words[:loop]),
             language=language,
             language_probability=probability,
             language_detected=detected,
             timing="aligned",
             looped=loop is not None,
-            reruns=reruns,
         )
 
     def _set_mel(self, mel: NDArray[np.float32], n_frames: int) -> None:
