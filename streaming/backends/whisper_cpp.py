@@ -40,6 +40,8 @@ _PROMPT_TOKENS = 100
 """Tokens of the user's prompt and hotwords; both together fit the model's 224."""
 _SURE = 0.5
 """Probability from which a detected language is believed."""
+_STAYS = 20.0
+"""Odds that a stream stays in its language from one utterance to the next."""
 _NO_AUDIO = np.zeros(0, dtype=np.float32)
 
 
@@ -95,7 +97,6 @@ class WhisperCppBackend:
         self._context: Any = context
         self.n_mels = int(core.whisper_model_n_mels(context))
         self.multilingual = bool(core.whisper_is_multilingual(context))
-        self._last_context = _FULL_CONTEXT  # of the encoder; whisper.cpp starts with all
         self._end_of_text = int(core.whisper_token_eot(context))
         self._vocabulary = Vocabulary(
             [core.whisper_token_to_bytes(context, i) for i in range(self._end_of_text)]
@@ -131,10 +132,8 @@ class WhisperCppBackend:
         context = min(n_frames // 2 + _MARGIN, _FULL_CONTEXT)
         if window.careful:
             context = _FULL_CONTEXT
-        # Language detection encodes with the context of the pass before; what it reads beyond
-        # the mel it takes for zeros, which are not silence.
-        self._set_mel(window.mel, 2 * max(context, self._last_context))
         language, probability, detected = self._language(window)
+        self._set_mel(window.mel, 2 * context)
         words = self._run(window, language, context)
         loop = loop_start(words)
         return Hypothesis(
@@ -162,20 +161,36 @@ class WhisperCppBackend:
             if self._core.whisper_lang_id(window.language) < 0:
                 raise ConfigurationError(f"Whisper does not know the language {window.language!r}")
             return window.language, 1.0, False
-        probabilities = np.zeros(self._core.whisper_lang_max_id() + 1, dtype=np.float32)
-        best = self._core.whisper_lang_auto_detect(self._context, 0, self._threads, probabilities)
-        if best < 0:
-            raise BackendError("whisper.cpp could not detect the language")
-        if window.candidates:
-            ids = [self._core.whisper_lang_id(code) for code in window.candidates]
-            total = float(sum(probabilities[i] for i in ids)) or 1.0
-            best = max(ids, key=lambda i: probabilities[i])
-            probability = float(probabilities[best]) / total
-        else:
-            probability = float(probabilities[best])
+        probabilities = self._language_probabilities(window)
+        ids = [self._core.whisper_lang_id(code) for code in window.candidates]
+        likely = {i: float(probabilities[i]) for i in ids or range(len(probabilities))}
+        if window.fallback_language is not None:
+            before = self._core.whisper_lang_id(window.fallback_language)
+            likely[before] = likely.get(before, 0.0) * _STAYS
+        best = max(likely, key=lambda i: likely[i])
+        probability = likely[best] / (sum(likely.values()) or 1.0)
+        language = self._core.whisper_lang_str(best)
         if probability >= _SURE:
-            return self._core.whisper_lang_str(best), probability, True
-        return window.fallback_language or self._core.whisper_lang_str(best), probability, False
+            return language, probability, True
+        return window.fallback_language or language, probability, False
+
+    def _language_probabilities(self, window: Window) -> NDArray[np.float32]:
+        """Of all languages, by id. At full context: on less, detection is unreliable."""
+        core = self._core
+        self._set_mel(window.mel, _MAX_FRAMES)
+        # Detection encodes with the context of the call before, which can be set only by a
+        # call; this one stops in front of its encoder.
+        params = core.whisper_full_default_params(
+            core.whisper_sampling_strategy.WHISPER_SAMPLING_GREEDY
+        )
+        params.print_progress = False
+        params.audio_ctx = _FULL_CONTEXT
+        core.assign_encoder_begin_callback(params, _stop)
+        core.whisper_full(self._context, params, _NO_AUDIO, 0)
+        probabilities = np.zeros(core.whisper_lang_max_id() + 1, dtype=np.float32)
+        if core.whisper_lang_auto_detect(self._context, 0, self._threads, probabilities) < 0:
+            raise BackendError("whisper.cpp could not detect the language")
+        return probabilities
 
     def _run(self, window: Window, language: str, audio_context: int) -> list[Word]:
         core = self._core
@@ -185,7 +200,7 @@ class WhisperCppBackend:
             core.whisper_sampling_strategy.WHISPER_SAMPLING_GREEDY
         )
         params.n_threads = self._threads
-        params.audio_ctx = self._last_context = audio_context
+        params.audio_ctx = audio_context
         params.duration_ms = window.n_frames * 10
         params.max_tokens = token_limit(duration_s, language)
         params.language = language
@@ -232,6 +247,11 @@ class WhisperCppBackend:
                 at_s = until_s
         words = drop_noise_tags(words_from_tokens(tokens, language))
         return drop_past_end(shrink_to_voice(words, window.mel, start_s), end_s)
+
+
+def _stop(*_: object) -> bool:
+    """Tell whisper.cpp not to begin."""
+    return False
 
 
 def _ignore_log(*_: object) -> None:
