@@ -7,9 +7,13 @@ shrinks again, a step at a time, as soon as the passes keep up.
 
 from __future__ import annotations
 
+from .audio import samples_from_seconds
+
 __all__ = ["Cadence"]
 
 _STEPS = (1.0, 1.5, 2.0, 3.0, 4.0)
+_LONGEST_SAMPLES = samples_from_seconds(10.0)
+"""More than this would fill the session's buffers before a pass is due."""
 _PATIENCE = 2
 """Late passes in a row before the chunk grows; one slow pass is not load."""
 _EASE = 4
@@ -28,7 +32,7 @@ class Cadence:
     @property
     def chunk_samples(self) -> int:
         """New audio that makes a pass due."""
-        return round(self._base * _STEPS[self._level])
+        return min(round(self._base * _STEPS[self._level]), _LONGEST_SAMPLES)
 
     @property
     def shows_partials(self) -> bool:

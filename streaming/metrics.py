@@ -22,7 +22,8 @@ class DelayHistogram:
 
     def add(self, delay_s: float) -> None:
         """Count one delay; a negative one counts as zero."""
-        self._counts[min(max(int(delay_s / _BIN_S), 0), _BINS - 1)] += 1
+        delay_s = max(delay_s, 0.0)
+        self._counts[min(int(delay_s / _BIN_S), _BINS - 1)] += 1
         self._max_s = delay_s if self._max_s is None else max(self._max_s, delay_s)
 
     def percentile(self, percent: float) -> float | None:
@@ -32,7 +33,7 @@ class DelayHistogram:
         cumulated = np.cumsum(self._counts)
         rank = max(1, int(np.ceil(percent / 100 * cumulated[-1])))
         edge = (int(np.searchsorted(cumulated, rank)) + 1) * _BIN_S
-        return min(edge, max(self._max_s, 0.0))
+        return min(edge, self._max_s)
 
     @property
     def max_s(self) -> float | None:

@@ -118,7 +118,7 @@ class Window:
     candidates: tuple[str, ...] = ()
     """Languages that detection may choose from; empty means all."""
     fallback_language: str | None = None
-    """Language to use when detection is unsure."""
+    """Language of the stream so far: likelier than others, and used when detection is unsure."""
     task: Literal["transcribe", "translate"] = "transcribe"
     careful: bool = False
     """Set after a pass that looped: the backend takes whatever costs more and loops less."""
@@ -142,8 +142,7 @@ class Hypothesis:
     """In order; times are absolute, monotone and clipped to the window."""
     language: str = "en"
     language_probability: float = 1.0
-    """1.0 where the language was given; otherwise the detector's. A fallback has the
-    probability of what detection preferred, and ``language_detected`` is False."""
+    """1.0 where the language was given; otherwise that of what detection preferred."""
     language_detected: bool = False
     """True where detection was sure enough to choose ``language``."""
     timing: Literal["aligned", "interpolated"] = "aligned"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 from .events import Word
 from .words import key
@@ -38,8 +39,13 @@ def _pair_cost(a: Word, b: Word, a_key: str, b_key: str) -> float:
     late = min(_distance_s(a, b) / _FAR_S, 1.0)
     if a_key == b_key:
         return 0.6 * late
-    alike = SequenceMatcher(None, a_key, b_key, autojunk=False).ratio()
-    return 0.9 * (1.0 - 0.6 * alike) + late
+    return 0.9 * (1.0 - 0.6 * _likeness(a_key, b_key)) + late
+
+
+@lru_cache(maxsize=8192)  # each pass brings mostly the same words again
+def _likeness(a_key: str, b_key: str) -> float:
+    """1 for equal keys, 0 for those that share no letter."""
+    return SequenceMatcher(None, a_key, b_key, autojunk=False).ratio()
 
 
 def _inside(word: Word, until_s: float) -> float:

@@ -41,6 +41,8 @@ _CONTEXT_NEEDS_SAMPLES = samples_from_seconds(3.0)
 prompt instead of listening, and two passes agree on it."""
 _CONTEXT_GAP_S = 30.0
 """After this much silence, what was said before is no longer context."""
+_DETECT_SAMPLES = samples_from_seconds(3.0)
+"""Audio that the detection of a language needs; on less, Whisper is often sure and wrong."""
 _RECENT_WORDS = 400
 """Committed words remembered for the seam and the context; more than a window holds."""
 
@@ -178,6 +180,7 @@ class Transcriber:
         if not utterance.words:
             return self._split_at_quiet(utterance, at_sample)
         cut = min(samples_from_seconds(utterance.words[-1].end_s), at_sample)
+        cut = max(cut, utterance.start_sample)  # its window reaches back to words of the one before
         self._open = _Utterance(utterance.stretch, cut, utterance.window_start, utterance.language)
         if self._out is not None and self._out[1] is utterance:
             self._out = (self._out[0], self._open)  # the window lives on, and so does its pass
@@ -202,11 +205,18 @@ class Transcriber:
         utterance = self._open
         if utterance is None:
             return None
+        if (
+            not self._language_of(utterance)
+            and audio_end - utterance.window_start < _DETECT_SAMPLES
+        ):
+            return None  # words in a guessed language would only be taken back
         due = audio_end - utterance.heard_until >= self.cadence.chunk_samples
         if speech_end is not None:
             # In a pause one pass that reaches past the speech is enough, and it is due at once.
             covered = speech_end + TAIL_SAMPLES
             due = utterance.heard_until < covered and (due or covered <= audio_end)
+        if audio_end - utterance.window_start < _SHORTEST_SAMPLES:
+            return None
         return self._issue(utterance, audio_end) if due or utterance.looped else None
 
     def complete(self, done: Pass, hypothesis: Hypothesis) -> tuple[list[Event], int | None]:
@@ -221,7 +231,7 @@ class Transcriber:
         utterance, self._out = self._out[1], None
         if utterance is None:
             return [], None
-        self._learn_language(utterance, hypothesis)
+        self._learn_language(utterance, done, hypothesis)
         if hypothesis.looped:
             self._context_from_s = seconds(done.end_sample)
         # One second try, as a pass of its own: it hears what was said meanwhile.
@@ -243,7 +253,7 @@ class Transcriber:
                     utterance.heard.popleft()
                 events += self._agree(utterance, heard)
             events_of_cut, cut = self._make_room(utterance, done)
-            return events + events_of_cut, cut
+            return events + events_of_cut + self._finish_covered(), cut
         return self._finish_covered(), None
 
     def abandon(self, done: Pass) -> None:
@@ -282,13 +292,14 @@ class Transcriber:
                 for w in self._recent
                 if w.start_s >= self._context_from_s and _middle_s(w) <= seconds(start)
             ]
+        detect = utterance.language is None and end - start >= _DETECT_SAMPLES
         issued = Pass(
             stretch=utterance.stretch,
             start_sample=start,
             end_sample=end,
             context=text_of(before),
             prefix=self._inside(seconds(start)),
-            language=utterance.language,
+            language=utterance.language or (None if detect else self._language),
             fallback_language=self._language,
             careful=utterance.looped,
         )
@@ -311,6 +322,8 @@ class Transcriber:
             seconds(newest.end_sample),
         )
         words, tentative = commit.words, commit.tentative
+        if not self._language_of(utterance):
+            words, tentative = (), (*words, *tentative)  # nothing is certain in no language
         if words and not tentative and ends_sentence(words[-1].text):
             # Models put full stops where the audio happens to end.
             words, tentative = words[:-1], words[-1:]
@@ -384,8 +397,10 @@ class Transcriber:
             else None
         )
         if trimmed_s is not None:
-            utterance.window_start = max(utterance.window_start, samples_from_seconds(trimmed_s))
-        if done.end_sample - utterance.window_start < self.limit_samples:
+            trimmed = min(samples_from_seconds(trimmed_s), done.end_sample)
+            utterance.window_start = max(utterance.window_start, trimmed)
+        freed = utterance.window_start - done.start_sample
+        if done.end_sample - done.start_sample < self.limit_samples or freed >= _PROGRESS_SAMPLES:
             return [], None
         committed_end = samples_from_seconds(inside[-1].end_s) if inside else 0
         if committed_end - utterance.window_start >= _PROGRESS_SAMPLES:
@@ -398,7 +413,7 @@ class Transcriber:
     def _split_at_quiet(self, utterance: _Utterance, until: int) -> tuple[int, list[Event]]:
         """End an utterance that offers no committed word to cut at where it is quietest."""
         low = utterance.window_start + _PROGRESS_SAMPLES
-        low = max(low, (utterance.window_start + until) // 2)
+        low = min(max(low, (utterance.window_start + until) // 2), until)
         cut = self._quietest_point(utterance.stretch, low, until)
         rest = _Utterance(utterance.stretch, cut, cut, utterance.language)
         if utterance.end_sample is None:
@@ -409,19 +424,26 @@ class Transcriber:
             rest.reason = utterance.reason
             self._closed.insert(1, rest)
         utterance.end_sample, utterance.reason = cut, "max_length"
-        utterance.cover_until = cut + TAIL_SAMPLES // 2
+        utterance.cover_until = min(cut + TAIL_SAMPLES // 2, until)
         # What was heard reaches past the cut; a last pass up to there is due.
         utterance.latest = None
         if self._out is not None and self._out[1] is utterance:
             self._out = (self._out[0], None)
         return cut, self._finish_covered()
 
-    def _learn_language(self, utterance: _Utterance, hypothesis: Hypothesis) -> None:
-        if utterance.language is not None or not hypothesis.language_detected:
+    def _learn_language(self, utterance: _Utterance, done: Pass, hypothesis: Hypothesis) -> None:
+        """Settle the language of an utterance, once: a pass was asked to detect it."""
+        if utterance.language is not None or done.language is not None:
+            return
+        closing = utterance.end_sample is not None
+        if not (closing or hypothesis.language_detected or self._language):
             return
         if self._language not in (None, hypothesis.language):
             self._context_from_s = seconds(utterance.start_sample)
-        utterance.language = self._language = hypothesis.language
+            utterance.heard.clear()  # what was heard in the other language agrees with nothing
+        utterance.language = hypothesis.language
+        if hypothesis.language_detected:
+            self._language = hypothesis.language
 
     def _language_of(self, utterance: _Utterance) -> str:
         return utterance.language or self._language or ""

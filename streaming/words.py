@@ -6,6 +6,7 @@ Words compare by their casefolded letters, digits and marks, so that "Country," 
 
 from __future__ import annotations
 
+import codecs
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -65,22 +66,19 @@ class _Piece:
 
 
 def _characters(tokens: Iterable[TimedToken]) -> list[_Piece]:
-    """Join tokens until their bytes are whole characters; an unfinished rest is withheld."""
+    """Join tokens until their bytes are whole characters.
+
+    An unfinished rest is withheld; bytes that are no character are left out.
+    """
     pieces: list[_Piece] = []
-    pending = b""
+    decoder = codecs.getincrementaldecoder("utf-8")("ignore")
     held: list[TimedToken] = []
     for token in tokens:
-        pending += token.text
         held.append(token)
-        try:
-            text = pending.decode("utf-8")
-        except UnicodeDecodeError as error:
-            if error.end < len(pending) or len(pending) - error.start > 3:
-                # Not a character cut short but bytes that are none: forget them.
-                pending, held = b"", []
-            continue
-        pieces.append(_Piece(text, held[0].start_s, held[-1].end_s, [t.probability for t in held]))
-        pending, held = b"", []
+        if text := decoder.decode(token.text):
+            probabilities = [t.probability for t in held]
+            pieces.append(_Piece(text, held[0].start_s, held[-1].end_s, probabilities))
+            held = []
     return pieces
 
 
