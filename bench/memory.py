@@ -80,7 +80,7 @@ class _Timed:
 
 
 async def _measure() -> list[dict[str, str | float]]:
-    settings = Settings(pace="simulated")
+    settings = Settings(pace="simulated", chunk_s=1.0)  # half the work; memory does not care
     inner = make_worker(settings)
     inner.start()
     timed = _Timed(await asyncio.wrap_future(inner.loaded))

@@ -252,7 +252,7 @@ class Transcriber:
                 while len(utterance.heard) > self._commit_policy.history:
                     utterance.heard.popleft()
                 events += self._agree(utterance, heard)
-            events_of_cut, cut = self._make_room(utterance, done)
+            events_of_cut, cut = self._make_room(utterance, done, stuck=hypothesis.looped)
             return events + events_of_cut + self._finish_covered(), cut
         return self._finish_covered(), None
 
@@ -260,6 +260,17 @@ class Transcriber:
         """Forget a pass that will not be completed."""
         if self._out is not None and self._out[0] is done:
             self._out = None
+
+    def give_up(self) -> list[Event]:
+        """No pass will follow: end what has been shown with what is committed of it."""
+        shown = [utterance for utterance in self._utterances if utterance.number >= 0]
+        for utterance in shown:
+            if utterance.end_sample is None:
+                utterance.end_sample = utterance.heard_until
+                utterance.reason = "end_of_stream"
+        self._open, self._out = None, None
+        self._closed.clear()
+        return [self._final(utterance) for utterance in shown]
 
     def oldest_sample(self, stretch: int) -> int | None:
         """First sample of a stretch that a pass may still need; None if there is none."""
@@ -387,8 +398,14 @@ class Transcriber:
             reason=utterance.reason,
         )
 
-    def _make_room(self, utterance: _Utterance, done: Pass) -> tuple[list[Event], int | None]:
-        """Trim the window; split the utterance where its limit leaves no other way."""
+    def _make_room(
+        self, utterance: _Utterance, done: Pass, *, stuck: bool
+    ) -> tuple[list[Event], int | None]:
+        """Trim the window; split the utterance where there is no other way.
+
+        That is where the window has reached its limit, and where the second try at it has
+        looped, too: longer, it would only loop longer.
+        """
         start_s = seconds(done.start_sample)
         inside = self._inside(start_s)
         trimmed_s = (
@@ -400,7 +417,8 @@ class Transcriber:
             trimmed = min(samples_from_seconds(trimmed_s), done.end_sample)
             utterance.window_start = max(utterance.window_start, trimmed)
         freed = utterance.window_start - done.start_sample
-        if done.end_sample - done.start_sample < self.limit_samples or freed >= _PROGRESS_SAMPLES:
+        most = 4 * _PROGRESS_SAMPLES if stuck else self.limit_samples
+        if done.end_sample - done.start_sample < most or freed >= _PROGRESS_SAMPLES:
             return [], None
         committed_end = samples_from_seconds(inside[-1].end_s) if inside else 0
         if committed_end - utterance.window_start >= _PROGRESS_SAMPLES:

@@ -23,16 +23,21 @@ _TOKENS_PER_S = 8.0
 _TOKENS_PER_S_OTHER = 14.0
 """Languages that Whisper's tokenizer serves less well need more tokens for a second."""
 _TOKENS_SPARE = 8
+_ORDINARY = 0.5
+"""Ordinary speech relative to the fastest."""
 
 _OPENERS = {"[": "]", "(": ")", "*": "*", "（": "）", "【": "】"}  # noqa: RUF001
 _LONGEST_TAG = 8
 """Words in a stage direction; a longer bracket is taken for text."""
 
 
-def token_limit(duration_s: float, language: str) -> int:
-    """Most tokens that speech of this length can need; a pass that loops runs into it."""
+def token_limit(duration_s: float, language: str, *, careful: bool = False) -> int:
+    """Most tokens that speech of this length can need; a pass that loops runs into it.
+
+    A second try that needs more than ordinary speech does is looping again: it gets less.
+    """
     rate = _TOKENS_PER_S if language in _FAST_LANGUAGES else _TOKENS_PER_S_OTHER
-    return int(duration_s * rate) + _TOKENS_SPARE
+    return int(duration_s * rate * (_ORDINARY if careful else 1.0)) + _TOKENS_SPARE
 
 
 def loop_start(words: Sequence[Word]) -> int | None:

@@ -202,7 +202,7 @@ class WhisperCppBackend:
         params.n_threads = self._threads
         params.audio_ctx = audio_context
         params.duration_ms = window.n_frames * 10
-        params.max_tokens = token_limit(duration_s, language)
+        params.max_tokens = token_limit(duration_s, language, careful=window.careful)
         params.language = language
         params.translate = window.task == "translate"
         params.no_context = True

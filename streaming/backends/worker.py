@@ -71,15 +71,18 @@ class BackendWorker:
 
         Raises:
             BackendError: the worker is closed, or too many passes wait already.
+            StreamingError: the backend could not be loaded.
         """
         self.start()
         future: Future[Decoded] = Future()
-        if self._closed:
-            raise BackendError("the backend is closed")
-        try:
-            self._jobs.put_nowait((window, future, time.perf_counter()))
-        except queue.Full:
-            raise BackendError(f"{self._jobs.maxsize} passes wait for the backend") from None
+        with self._lock:
+            if self._closed:
+                failed = self._loaded.exception() if self._loaded.done() else None
+                raise failed or BackendError("the backend is closed")
+            try:
+                self._jobs.put_nowait((window, future, time.perf_counter()))
+            except queue.Full:
+                raise BackendError(f"{self._jobs.maxsize} passes wait for the backend") from None
         future.add_done_callback(self._abort_if_cancelled)
         return future
 
@@ -93,35 +96,43 @@ class BackendWorker:
         with self._lock:
             already, self._closed = self._closed, True
         if not self._started:
+            if not already:
+                self._loaded.set_exception(BackendError("the backend is closed"))
             return True
         if not already:
             self._drop_waiting()
-            self._jobs.put(None)
             if self._loaded.done() and not self._loaded.exception():
                 self._loaded.result().abort()
+            self._jobs.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _drop_waiting(self) -> None:
+    def _drop_waiting(self, error: BaseException | None = None) -> None:
         while True:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
                 return
-            if job is not None:
+            if job is not None and error is None:
                 job[1].cancel()
+            elif job is not None and job[1].set_running_or_notify_cancel():
+                job[1].set_exception(error)
 
     def _abort_if_cancelled(self, future: Future[Decoded]) -> None:
-        with self._lock:
-            runs = self._running is future
-        if runs and future.cancelled() and self._loaded.done():
-            self._loaded.result().abort()
+        if not future.cancelled():
+            return
+        with self._lock:  # so that no other pass begins meanwhile and is hit instead
+            if self._running is future:
+                self._loaded.result().abort()
 
     def _run(self) -> None:
         try:
             backend = self._load()
         except BaseException as error:  # the waiting side decides what to do with it
             self._loaded.set_exception(error)
+            with self._lock:
+                self._closed = True
+            self._drop_waiting(error)
             return
         self._loaded.set_result(backend)
         while (job := self._jobs.get()) is not None:
@@ -131,9 +142,9 @@ class BackendWorker:
     def _serve(
         self, backend: Backend, window: Window, future: Future[Decoded], asked: float
     ) -> None:
-        if future.cancelled():
-            return
         with self._lock:
+            if future.cancelled():
+                return
             self._running = future
         started = time.perf_counter()
         try:
