@@ -4,17 +4,29 @@ clash       refuses to start where a stranger's package shadows one of ours
 registry    the built-in parts by name, and third parties' through entry points
 settings    the choices that a run is made of
 compose     settings to worker, session parts and pipeline; `transcribe`
-outputs     formats and files to sinks
+inputs      what the user named to a source
+outputs     formats, files and names to sinks
 cli         the command; one module for each subcommand
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .clash import require_own_packages
 
-require_own_packages()
-
-from .compose import make_parts, make_pipeline, make_worker, transcribe  # noqa: E402
-from .settings import Settings  # noqa: E402
+if TYPE_CHECKING:
+    from .compose import make_parts, make_pipeline, make_worker, transcribe
+    from .settings import Settings
 
 __all__ = ["Settings", "make_parts", "make_pipeline", "make_worker", "transcribe"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the parts on use: the command has to start before it can tell of a clash."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require_own_packages()
+    from . import compose, settings
+
+    return getattr(settings if name == "Settings" else compose, name)

@@ -24,11 +24,13 @@ def require_own_packages(names: Iterable[str] = ("sources", "sinks", "policies")
     home = Path(__file__).resolve().parents[2]
     for name in names:
         spec = find_spec(name)
-        places = (spec and spec.submodule_search_locations) or []
+        places: list[str] = []
+        if spec is not None:  # a package has folders, a plain module has only a file
+            places = list(spec.submodule_search_locations or ([spec.origin] if spec.origin else []))
         found = [Path(place).resolve() for place in places]
         if found[:1] == [home / name]:
             continue
-        wrong = f"{found[0]} shadows it; rename that folder, or run from another directory"
+        wrong = f"{found[0]} shadows it; rename that one, or run from another directory"
         raise ConfigurationError(
             f"the package {name!r} of stream-transcribe cannot be used: "
             + (wrong if found else "it is missing; install stream-transcribe again")

@@ -1,11 +1,12 @@
 """The command ``stream-transcribe``: subcommands, errors and exit codes.
 
-Exit codes: 0 done, 1 runtime failure, 2 bad arguments or unreadable input, 130 interrupted.
-The transcript goes to stdout, everything else to stderr.
+Exit codes: 0 done, 1 runtime failure, 2 bad arguments or unreadable input, 130 interrupted
+(143 by SIGTERM). The transcript goes to stdout, everything else to stderr.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -14,12 +15,14 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from ..errors import StreamingError
+from .clash import require_own_packages
 
 __all__ = ["main", "run_command"]
 
 
 def main() -> None:
     """Entry point of the command; leaves the process with its exit code."""
+    _open_standard_streams()
     code = run_command(sys.argv[1:])
     _leave(code)
 
@@ -27,18 +30,15 @@ def main() -> None:
 def run_command(argv: Sequence[str]) -> int:
     """Run the command with these arguments and return its exit code."""
     _use_utf8()
-    debug = "--debug" in argv
-    logging.basicConfig(
-        level=logging.DEBUG if debug else logging.WARNING,
-        format="%(name)s: %(message)s" if debug else "%(message)s",
-        stream=sys.stderr,
-    )
-    logging.getLogger("streaming").setLevel(logging.DEBUG if debug else logging.INFO)
-    for noisy in ("numba", "asyncio"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    debug = "--debug" in argv  # anywhere: before a subcommand, after its own ones
+    argv = [argument for argument in argv if argument != "--debug"]
+    _log_to_stderr(debug)
     try:
+        require_own_packages()
         command, rest = _command(argv)
         return command(rest)
+    except SystemExit:  # --help and --version
+        return 0
     except StreamingError as error:
         return _fail(error, str(error), error.exit_code, debug)
     except BrokenPipeError:
@@ -47,6 +47,9 @@ def run_command(argv: Sequence[str]) -> int:
         return 130
     except MemoryError as error:
         return _fail(error, "not enough memory; try a smaller --model", 1, debug)
+    except ImportError as error:
+        text = f"a part is missing ({error}); install stream-transcribe again"
+        return _fail(error, text, 1, debug)
     except Exception as error:
         text = f"unexpected {type(error).__name__}: {error}; --debug shows where"
         return _fail(error, text, 1, debug)
@@ -73,10 +76,26 @@ def _command(argv: Sequence[str]) -> tuple[Callable[[Sequence[str]], int], Seque
 
 
 def _fail(error: BaseException, text: str, code: int, debug: bool) -> int:
-    if debug:
-        traceback.print_exception(error)
-    print(f"stream-transcribe: {' '.join(text.split())}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # nobody reads stderr: the code still tells
+        if debug:
+            traceback.print_exception(error)
+        print(f"stream-transcribe: {' '.join(text.split())}", file=sys.stderr, flush=True)
     return code
+
+
+def _open_standard_streams() -> None:
+    """Put the null device where standard streams are closed.
+
+    Else the next file that is opened takes the free descriptor, and what native code writes
+    to stderr goes into it; and `print` to a stderr of None writes to stdout.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free one
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
 
 
 def _use_utf8() -> None:
@@ -86,13 +105,25 @@ def _use_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
+def _log_to_stderr(debug: bool) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING,
+        format="%(name)s: %(message)s" if debug else "%(message)s",
+        stream=sys.stderr,
+    )
+    logging.getLogger("streaming").setLevel(logging.DEBUG if debug else logging.INFO)
+    for noisy in ("numba", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
 def _leave(code: int) -> None:
     """End the process, also while a native pass is still running on its daemon thread."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            stream.flush()
-        except (OSError, ValueError):  # closed early: nobody is there to be told
-            code = code or 0
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):  # said already; the interpreter would say it again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     if any(t.daemon and t.is_alive() for t in threading.enumerate() if t.name == "backend"):
         # Tearing the interpreter down under a native thread can crash; there is nothing
         # left to do that the exit would.

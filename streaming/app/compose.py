@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,32 @@ from policies.trimming import TrimAtWord
 from sources.file import FileSource
 
 from ..backends.worker import BackendWorker
-from ..errors import ConfigurationError
 from ..events import Event
 from ..models import ModelStore, Progress
 from ..pipeline import Pipeline
 from ..protocols import Backend, Sink, Source
 from ..session import SessionParts
-from .registry import POLICIES, VADS, build
+from .registry import POLICIES, VADS, build, maker
 from .settings import Settings, default_threads
 
 __all__ = ["BACKENDS", "make_parts", "make_pipeline", "make_worker", "transcribe"]
 
-BACKENDS = ("auto", "whisper.cpp")
+
+def _whisper_cpp(*, model: str, threads: int, progress: Progress | None) -> Backend:
+    from ..backends.whisper_cpp import WhisperCppBackend
+    from ..models import alignment_heads
+
+    path = ModelStore().path(model, progress=progress)
+    return WhisperCppBackend(
+        path, model=model, threads=threads, alignment_heads=alignment_heads(path)
+    )
+
+
+BACKENDS: Mapping[str, Callable[..., Backend]] = {
+    "auto": _whisper_cpp,
+    "whisper.cpp": _whisper_cpp,
+}
+"""Each loads a model, and tells how it comes along if it has to be made or fetched first."""
 
 
 def make_worker(settings: Settings, *, progress: Progress | None = None) -> BackendWorker:
@@ -37,23 +51,16 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
     Raises:
         ConfigurationError: unknown backend.
     """
-    if settings.backend not in BACKENDS:
-        known = ", ".join(BACKENDS)
-        raise ConfigurationError(f"unknown backend {settings.backend!r}; known: {known}")
-
-    def load() -> Backend:
-        from ..backends.whisper_cpp import WhisperCppBackend
-        from ..models import alignment_heads
-
-        path = ModelStore().path(settings.model, progress=progress)
-        return WhisperCppBackend(
-            path,
+    return BackendWorker(
+        maker(
+            settings.backend,
+            "streaming.backends",
+            BACKENDS,
             model=settings.model,
             threads=settings.threads or default_threads(),
-            alignment_heads=alignment_heads(path),
+            progress=progress,
         )
-
-    return BackendWorker(load)
+    )
 
 
 def make_parts(settings: Settings) -> SessionParts:

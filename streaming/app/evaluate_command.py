@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from sources.file import FileSource
 
 from ..backends.worker import BackendWorker
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, SinkError
 from ..evaluation import Clip, Measurement, evaluate, format_table, load_manifest, measure
+from ..evaluation.text import evaluation_module
 from ..events import Event, event_to_json
 from ..offline import decode_offline
-from .compose import make_pipeline, make_worker
-from .options import CommandParser, add_run_options, settings_from
-from .progress import model_progress
+from .compose import make_pipeline
+from .console import say
+from .options import CommandParser, add_run_options, finite_number, settings_from
+from .outputs import check_paths
+from .progress import command_worker
 from .settings import Settings
 
 __all__ = ["evaluate_command", "measure_clip"]
@@ -26,27 +29,40 @@ def evaluate_command(argv: Sequence[str]) -> int:
     """Stream recordings in simulated pace and compare with a reference and an offline pass."""
     parser = CommandParser(
         prog="stream-transcribe evaluate",
+        usage="stream-transcribe evaluate [options] AUDIO [REF]\n"
+        "       stream-transcribe evaluate [options] --manifest JSON",
         description="Word error rate, delays and real-time factor from one simulated live run. "
         "Word end times come from an offline pass over the whole recording.",
     )
     parser.add_argument("audio", nargs="?", metavar="AUDIO", help="a recording")
-    parser.add_argument("reference", nargs="?", metavar="REF", help="its text, a UTF-8 file")
+    parser.add_argument(
+        "reference",
+        nargs="?",
+        metavar="REF",
+        help="its text, a UTF-8 file; without it there is no word error rate",
+    )
     parser.add_argument("--manifest", type=Path, metavar="JSON", help="a set of clips instead")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--pass-cost", type=float, metavar="S", help="fixed cost of a pass")
+    parser.add_argument(
+        "--pass-cost", type=finite_number, metavar="S", help="a fixed cost of every pass"
+    )
     parser.add_argument("--log", type=Path, metavar="JSONL", help="also write the event log")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     add_run_options(parser)
     arguments = parser.parse_args(argv)
     settings = settings_from(arguments, pace="simulated", pass_cost_s=arguments.pass_cost)
     clips = _clips(arguments.audio, arguments.reference, arguments.manifest, settings)
-    worker = make_worker(settings, progress=model_progress())
-    try:
-        measurements = asyncio.run(_measure_all(clips, settings, worker, arguments.log))
-    finally:
-        worker.close(timeout_s=0.2)
+    if any(clip.reference is not None for clip in clips):
+        evaluation_module("jiwer")  # told now, not after the run
+    log = arguments.log
+    if log is not None:
+        read = (arguments.reference, arguments.manifest, *(clip.audio for clip in clips))
+        check_paths([path for path in read if path is not None], [log])
+        _write(log, "w", ())
+    with command_worker(settings) as worker:
+        measurements = asyncio.run(_measure_all(clips, settings, worker, log))
     evaluation = evaluate(measurements)
-    print(evaluation.to_json() if arguments.json else format_table(evaluation))
+    say(evaluation.to_json() if arguments.json else format_table(evaluation))
     return 0
 
 
@@ -83,12 +99,16 @@ async def _measure_all(
         measurement, events = await measure_clip(clip, settings, worker)
         measurements.append(measurement)
         if log is not None:
-            try:
-                with log.open("a" if len(measurements) > 1 else "w", encoding="utf-8") as file:
-                    file.writelines(event_to_json(event) + "\n" for event in events)
-            except OSError as error:
-                raise ConfigurationError(f"cannot write {log}: {error.strerror}") from None
+            _write(log, "a", (event_to_json(event) + "\n" for event in events))
     return measurements
+
+
+def _write(log: Path, mode: str, lines: Iterable[str]) -> None:
+    try:
+        with log.open(mode, encoding="utf-8", newline="\n") as file:
+            file.writelines(lines)
+    except OSError as error:
+        raise SinkError(f"cannot write {log}: {error.strerror or error}") from error
 
 
 async def measure_clip(

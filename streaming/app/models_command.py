@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..models import ModelStore
+from .console import say
 from .options import CommandParser
-from .progress import model_progress
+from .progress import ModelProgress
 
 __all__ = ["models_command"]
 
 _STATES = {
     "cached": "in the cache",
     "unchecked": "in the cache, not checked yet",
-    "installed": "in an installed package",
+    "installed": "from an installed package",
     "downloadable": "to be downloaded",
 }
 
@@ -35,16 +36,16 @@ def models_command(argv: Sequence[str]) -> int:
         one = actions.add_parser(action, help=text)
         one.add_argument("name", metavar="MODEL")
     arguments = parser.parse_args(argv)
-    store, progress = ModelStore(), model_progress()
+    store = ModelStore()
     if arguments.action == "list":
         for status in store.list():
             size = f"{status.size_bytes / 1e6:8.1f} MB"
-            print(f"{status.name:22}{size}  {_STATES[status.state]}")
+            say(f"{status.name:22}{size}  {_STATES[status.state]}")
     elif arguments.action == "verify":
-        print(f"{arguments.name}: ok, SHA-1 {store.verify(arguments.name)}")
-    elif arguments.action == "quantize":
-        print(store.quantize(arguments.name, progress=progress))
+        say(f"{arguments.name}: ok, SHA-1 {store.verify(arguments.name)}")
     else:
-        obtain = store.get if arguments.action == "get" else store.path
-        print(obtain(arguments.name, progress=progress))
+        obtain = {"get": store.get, "path": store.path, "quantize": store.quantize}
+        with ModelProgress() as progress:
+            path = obtain[arguments.action](arguments.name, progress=progress)
+        say(path)
     return 0

@@ -4,42 +4,72 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from ..errors import ConfigurationError
 from .compose import BACKENDS
 from .registry import POLICIES, VADS, names
 from .settings import Settings
 
-__all__ = ["CommandParser", "add_run_options", "settings_from"]
+__all__ = ["CommandParser", "add_run_options", "finite_number", "settings_from"]
 
 _DEFAULT = Settings()
 
 
 class CommandParser(argparse.ArgumentParser):
-    """Reports bad arguments as one line."""
+    """Reports bad arguments as one line, and takes no abbreviations: options may be added."""
 
-    def error(self, message: str) -> None:  # type: ignore[override]
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _HelpFormatter, **kwargs})
+
+    def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving."""
         raise ConfigurationError(f"{message}; `{self.prog} --help` lists the options")
 
 
-def _number(text: str) -> float:
-    value = float(text)
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Wider than argparse's own, where there is room, and with the options further left."""
+
+    def __init__(self, prog: str) -> None:
+        width = min(shutil.get_terminal_size().columns, 100) - 2
+        super().__init__(prog, max_help_position=28, width=width)
+
+
+def finite_number(text: str) -> float:
+    """For ``type`` of an option."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not math.isfinite(value):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
     return value
 
 
-_number.__name__ = "number"  # argparse names it in its errors
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that shape a run to a parser."""
     d = _DEFAULT
     model = parser.add_argument_group("model")
-    model.add_argument("--model", default=d.model, help="name or file (default: %(default)s)")
-    model.add_argument("--backend", default=d.backend, help=f"{' or '.join(BACKENDS)}")
+    model.add_argument(
+        "--model",
+        default=d.model,
+        help="a name from `stream-transcribe models list`, or a file (default: %(default)s)",
+    )
+    model.add_argument(
+        "--backend",
+        default=d.backend,
+        metavar="NAME",
+        help=f"{', '.join(names('streaming.backends', BACKENDS))} (default: %(default)s)",
+    )
     model.add_argument(
         "--language",
         metavar="CODES",
@@ -49,7 +79,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--translate", action="store_true", help="translate into English")
     model.add_argument("--prompt", default="", metavar="TEXT", help="text said before, as context")
     model.add_argument("--hotwords", default="", metavar="A,B", help="names and terms to expect")
-    model.add_argument("--threads", type=int, metavar="N", help="threads of a pass")
+    model.add_argument(
+        "--threads",
+        type=_whole_number,
+        metavar="N",
+        help="threads of a pass (default: the cores there are, at most 4)",
+    )
 
     timing = parser.add_argument_group("streaming (seconds)")
     for flag, field, text in (
@@ -62,7 +97,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         timing.add_argument(
             flag,
             dest=field,
-            type=_number,
+            type=finite_number,
             default=getattr(d, field),
             metavar="S",
             help=f"{text} (default: %(default)s)",
@@ -84,7 +119,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     speech.add_argument(
         "--vad-threshold",
-        type=_number,
+        type=finite_number,
         default=d.vad_threshold,
         metavar="P",
         help="probability from which it is speech (default: %(default)s)",

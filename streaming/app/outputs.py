@@ -1,4 +1,4 @@
-"""Formats and files to sinks."""
+"""Formats, files and names to sinks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from sinks.terminal import TerminalSink
 from sinks.text import TextSink
 
 from ..errors import ConfigurationError
+from ..events import Event, Notice
 from ..protocols import Sink
+from .registry import build
 
-__all__ = ["FORMATS", "file_sink", "make_sinks", "stdout_sink"]
+__all__ = ["FORMATS", "check_paths", "file_sink", "make_sinks", "named_sink", "stdout_sink"]
 
 FORMATS: Mapping[str, Callable[[Any], Sink]] = {
     "text": TextSink,
@@ -25,20 +27,27 @@ FORMATS: Mapping[str, Callable[[Any], Sink]] = {
 _BY_EXTENSION = {".txt": "text", ".jsonl": "jsonl", ".srt": "srt", ".vtt": "vtt"}
 
 
-def make_sinks(format_name: str, outputs: Sequence[str]) -> list[Sink]:
-    """Standard output in the asked format, and every output file.
+class _View(TerminalSink):
+    """Leaves out the errors that end the run: the command tells them, last."""
+
+    async def write(self, event: Event) -> None:
+        if isinstance(event, Notice) and event.code in ("source_error", "backend_error"):
+            return
+        await super().write(event)
+
+
+def make_sinks(format_name: str, outputs: Sequence[str], named: Sequence[str] = ()) -> list[Sink]:
+    """Standard output in the asked format, every output file, and sinks by name.
 
     Raises:
-        ConfigurationError: an extension that no format has, or one output twice.
+        ConfigurationError: an extension that no format has, or an unknown name.
     """
-    if len(set(outputs)) < len(outputs):
-        raise ConfigurationError("the same --output is given twice")
-    return [stdout_sink(format_name), *map(file_sink, outputs)]
+    return [stdout_sink(format_name), *map(file_sink, outputs), *map(named_sink, named)]
 
 
 def stdout_sink(format_name: str) -> Sink:
     """Text goes to the terminal view, which is plain where there is no terminal."""
-    return TerminalSink() if format_name == "text" else FORMATS[format_name]("-")
+    return _View() if format_name == "text" else FORMATS[format_name]("-")
 
 
 def file_sink(name: str) -> Sink:
@@ -48,3 +57,28 @@ def file_sink(name: str) -> Sink:
         known = ", ".join(_BY_EXTENSION)
         raise ConfigurationError(f"--output {name}: the extension must be one of {known}")
     return FORMATS[format_name](Path(name))
+
+
+def named_sink(spec: str) -> Sink:
+    """A sink from an entry point of the group ``streaming.sinks``."""
+    sink = build(spec, "streaming.sinks", {})
+    if not isinstance(sink, Sink):
+        raise ConfigurationError(f"{spec} is not a sink: see streaming/protocols.py")
+    return sink
+
+
+def check_paths(inputs: Sequence[str | Path], outputs: Sequence[str | Path]) -> None:
+    """See that no output overwrites an input or another output, however they are spelled.
+
+    Raises:
+        ConfigurationError: one would.
+    """
+    read = {Path(name).resolve() for name in inputs}
+    written: set[Path] = set()
+    for name in outputs:
+        path = Path(name).resolve()
+        if path in read:
+            raise ConfigurationError(f"{name} is an input; writing to it would destroy it")
+        if path in written:
+            raise ConfigurationError(f"{name} is named twice as an output; name two files")
+        written.add(path)

@@ -2,53 +2,119 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-from ..models import Progress as ModelProgress
+from ..backends.worker import BackendWorker
 from ..models import Stage
+from .compose import make_worker
+from .settings import Settings
 
-__all__ = ["model_progress"]
+__all__ = ["ModelProgress", "command_worker"]
 
-_SAYS = {
-    "wait": "waiting for another process to fetch the model",
+_SAYS: dict[Stage, str] = {
+    "wait": "waiting for another process that prepares the model",
     "download": "downloading the model",
     "convert": "preparing the model from its installed package",
     "quantize": "quantizing the model",
 }
+_EVERY_S = 0.1
 
 
-def model_progress() -> ModelProgress:
-    """A progress callback: a bar on a terminal, one line for each stage elsewhere."""
-    console = Console(file=sys.stderr)
-    bar: Progress | None = None
-    shown: Stage | None = None
+class ModelProgress:
+    """A line that is redrawn in place on a terminal, and one line a stage elsewhere.
 
-    def show(stage: Stage, done: int, total: int) -> None:
-        nonlocal bar, shown
-        if stage != shown:
-            if bar is not None:
-                bar.stop()
-            shown = stage
-            if console.is_terminal:
-                bar = Progress(
-                    TextColumn("{task.description}"),
-                    BarColumn(),
-                    DownloadColumn(),
-                    TimeRemainingColumn(),
-                    console=console,
-                    transient=True,
-                )
-                bar.add_task(_SAYS[stage], total=total or None)
-                bar.start()
-            else:
-                print(_SAYS[stage], file=sys.stderr, flush=True)
-        if bar is not None:
-            bar.update(bar.task_ids[0], completed=done, total=total or None)
-            if total and done >= total:
-                bar.stop()
-                bar = None
+    Call it from any thread, as often as there is news; it draws ten times a second at most.
+    A stage that is complete, and `close`, leave the terminal as it was.
 
-    return show
+    Args:
+        stream: standard error by default.
+        clock: seconds, rising.
+    """
+
+    def __init__(
+        self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream or sys.stderr
+        self._in_place = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._stage: Stage | None = None
+        self._drawn_at = 0.0
+        self._width = 0
+        self._closed = False
+
+    def __call__(self, stage: Stage, done: int, total: int) -> None:
+        """Tell the stage, the bytes done and the bytes in all, 0 if they are not known."""
+        with self._lock:
+            if self._closed:
+                return
+            begins, self._stage = stage != self._stage, stage
+            if not self._in_place:
+                if begins:
+                    self._write(_SAYS[stage] + "\n")
+            elif total and done >= total:
+                self._draw("")
+            elif begins or self._clock() - self._drawn_at >= _EVERY_S:
+                self._draw(_line(stage, done, total))
+
+    def close(self) -> None:
+        """Remove the line; whatever is told later is not shown."""
+        with self._lock:
+            self._closed = True
+            self._draw("")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _draw(self, line: str) -> None:
+        line = line[: shutil.get_terminal_size().columns - 1]
+        if line or self._width:
+            # Spaces instead of an escape sequence: they need nothing of the terminal.
+            self._write("\r" + " " * self._width + "\r" + line)
+        self._width, self._drawn_at = len(line), self._clock()
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # nobody watches; the model is still wanted
+            self._closed = True
+
+
+def _line(stage: Stage, done: int, total: int) -> str:
+    if not total:
+        return _SAYS[stage]
+    return f"{_SAYS[stage]}: {done / total:4.0%} of {total / 1e6:.0f} MB"
+
+
+@contextmanager
+def command_worker(settings: Settings) -> Iterator[BackendWorker]:
+    """A worker that shows how its model comes along and is closed in the end.
+
+    Raises:
+        ConfigurationError: unknown backend.
+    """
+    with ModelProgress() as progress:
+        worker = make_worker(settings, progress=progress)
+        # Before anybody who waits for the model goes on: the terminal is theirs then.
+        worker.loaded.add_done_callback(lambda _: progress.close())
+        try:
+            yield worker
+        finally:
+            worker.close(timeout_s=0.2)

@@ -1,7 +1,7 @@
 """Parts by name: the built-in ones in plain dicts, third parties' through entry points.
 
 A name may carry parameters, ``name:key=value,key=value``; they become keyword arguments of
-the class.
+the class or function that the name stands for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from policies.local_agreement import LocalAgreement
 from ..errors import ConfigurationError
 from ..protocols import VoiceActivityDetector
 
-__all__ = ["POLICIES", "VADS", "build", "names"]
+__all__ = ["POLICIES", "VADS", "build", "maker", "names"]
 
 
 def _silero() -> VoiceActivityDetector:
@@ -52,34 +52,97 @@ VADS: Mapping[str, Callable[..., Any]] = {
 }
 POLICIES: Mapping[str, Callable[..., Any]] = {"local-agreement": LocalAgreement}
 
+_KINDS = {
+    "streaming.backends": "backend",
+    "streaming.policies": "policy",
+    "streaming.sinks": "sink",
+    "streaming.sources": "source",
+    "streaming.vads": "speech detector",
+}
+
 
 def names(group: str, built_in: Mapping[str, Callable[..., Any]]) -> list[str]:
     """Names that `build` accepts for an entry point group such as ``streaming.policies``."""
     return [*built_in, *sorted({e.name for e in entry_points(group=group)} - set(built_in))]
 
 
-def build(spec: str, group: str, built_in: Mapping[str, Callable[..., Any]]) -> Any:
-    """Make the part that ``name`` or ``name:key=value,...`` asks for.
+def build(
+    spec: str, group: str, built_in: Mapping[str, Callable[..., Any]], *given: Any, **also: Any
+) -> Any:
+    """Make the part that ``name`` or ``name:key=value,...`` asks for; arguments as `maker`'s.
 
     Raises:
         ConfigurationError: an unknown name or parameter, or a value that cannot work.
     """
-    kind = group.rpartition(".")[2]
+    return maker(spec, group, built_in, *given, **also)()
+
+
+def maker(
+    spec: str, group: str, built_in: Mapping[str, Callable[..., Any]], *given: Any, **also: Any
+) -> Callable[[], Any]:
+    """Find what makes the part that ``name`` or ``name:key=value,...`` asks for.
+
+    Args:
+        spec: what the user wrote.
+        group: of entry points, such as ``streaming.policies``.
+        built_in: names that no entry point can take.
+        given: positional arguments that every part of this kind gets.
+        also: keyword arguments likewise.
+
+    Returns:
+        Makes the part. A `TypeError` or `ValueError` from the part itself becomes a
+        `ConfigurationError`.
+
+    Raises:
+        ConfigurationError: an unknown name or parameter.
+    """
     name, _, rest = spec.partition(":")
-    factory = built_in.get(name)
-    if factory is None:
-        for entry in entry_points(group=group, name=name):
-            factory = entry.load()
-    if factory is None:
-        known = ", ".join(names(group, built_in))
-        raise ConfigurationError(f"unknown name {name!r} among {kind}; known: {known}")
-    arguments = dict(_argument(item, name) for item in rest.split(",") if item)
+    factory = _factory(name, group, built_in)
+    chosen = dict(_argument(item, name) for item in rest.split(",") if item)
+    takes = _parameters(factory, len(given), also)
+    if takes is not None and not chosen.keys() <= takes:
+        known = ", ".join(sorted(takes)) or "none"
+        raise ConfigurationError(f"{name} takes the parameters: {known}; not {rest!r}")
+
+    def make() -> Any:
+        try:
+            return factory(*given, **also, **chosen)
+        except (TypeError, ValueError) as error:
+            raise ConfigurationError(f"{spec}: {error}") from error
+
+    return make
+
+
+def _factory(
+    name: str, group: str, built_in: Mapping[str, Callable[..., Any]]
+) -> Callable[..., Any]:
+    if name in built_in:
+        return built_in[name]
+    kind = _KINDS[group]
+    for entry in entry_points(group=group, name=name):
+        try:
+            factory: Callable[..., Any] = entry.load()
+        except Exception as error:
+            package = entry.dist.name if entry.dist else entry.value
+            raise ConfigurationError(
+                f"the {kind} {name!r} of the package {package} cannot be loaded: {error}"
+            ) from error
+        return factory
+    known = ", ".join(names(group, built_in)) or "none is installed"
+    raise ConfigurationError(f"unknown {kind} {name!r}; known: {known}")
+
+
+def _parameters(
+    factory: Callable[..., Any], n_given: int, also: Mapping[str, Any]
+) -> set[str] | None:
+    """Names of the parameters that the user may choose; None if any will do."""
     try:
-        inspect.signature(factory).bind(**arguments)
-    except TypeError:
-        known = ", ".join(inspect.signature(factory).parameters) or "none"
-        raise ConfigurationError(f"{name} takes the parameters: {known}; not {rest!r}") from None
-    return factory(**arguments)
+        parameters = list(inspect.signature(factory).parameters.values())[n_given:]
+    except ValueError:  # some native classes do not tell
+        return None
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return {p.name for p in parameters if p.kind is not p.VAR_POSITIONAL} - also.keys()
 
 
 def _argument(item: str, name: str) -> tuple[str, Any]:

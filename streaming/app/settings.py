@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ConfigurationError
@@ -74,7 +76,7 @@ class Settings:
     @property
     def english_only(self) -> bool:
         """Whether the model's name says that it knows only English."""
-        return ".en" in self.model
+        return re.search(r"\.en\b", Path(self.model).name) is not None
 
     @property
     def languages(self) -> tuple[str | None, tuple[str, ...]]:
@@ -104,5 +106,6 @@ class Settings:
         return VadOptions(threshold=self.vad_threshold)
 
     def described(self) -> dict[str, Any]:
-        """As the ``session_started`` event shows them."""
-        return {**asdict(self), "threads": self.threads or default_threads()}
+        """As the ``session_started`` event shows them: those that are set."""
+        every = {**asdict(self), "threads": self.threads or default_threads()}
+        return {name: value for name, value in every.items() if value not in (None, "", ())}

@@ -7,39 +7,53 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from sources.file import FileSource
-from sources.pcm_stdin import PcmStdinSource
+from sinks.terminal import TerminalSink
 
+from ..errors import SinkError
+from ..events import Notice
 from ..pipeline import Pipeline
-from ..protocols import Source
-from .compose import make_pipeline, make_worker
-from .options import CommandParser, add_run_options, settings_from
-from .outputs import FORMATS, make_sinks
-from .progress import model_progress
-from .settings import Settings
+from ..protocols import Sink
+from .compose import make_pipeline
+from .inputs import make_source
+from .options import CommandParser, add_run_options, finite_number, settings_from
+from .outputs import FORMATS, check_paths, make_sinks
+from .progress import command_worker
 
 __all__ = ["transcribe_command"]
 
-_EPILOG = """subcommands: models, evaluate, doctor (each has its own --help; a file of such a
-name is reached as ./models)"""
+_USAGE = """stream-transcribe [options] FILE|URL|-
+       stream-transcribe models|evaluate|doctor --help"""
+_EPILOG = """\
+subcommands:
+  models                list, fetch, check, locate or quantize models
+  evaluate AUDIO REF    word error rate, delays and real-time factor
+  doctor                what this machine has, and how fast it is
+  A file of such a name is reached as ./models.
+
+examples:
+  stream-transcribe talk.mp3
+  stream-transcribe talk.mp3 --pace fast --output talk.srt --output talk.jsonl
+  ffmpeg -i anything -f s16le -ar 16000 -ac 1 - | stream-transcribe -
+
+Ctrl-C finishes what was said; a second one stops at once.
+Exit codes: 0 done, 1 failure, 2 bad arguments or unreadable input, 130 interrupted."""
+_FINISHING = "finishing what was said; Ctrl-C again stops at once"
 
 
 def transcribe_command(argv: Sequence[str]) -> int:
     """Transcribe a file, a stream or standard input."""
     parser = _parser()
     arguments = parser.parse_args(argv)
-    if arguments.input is None:
+    if not arguments.input:
         parser.error("what should be transcribed? give a FILE, a URL or -")
     settings = settings_from(arguments, pass_cost_s=arguments.pass_cost)
-    sinks = make_sinks(arguments.format, arguments.output)
-    worker = make_worker(settings, progress=model_progress())
-    pipeline = make_pipeline(_source(arguments, settings), settings, sinks=sinks, worker=worker)
-    try:
-        return asyncio.run(_run(pipeline))
-    finally:
-        worker.close(timeout_s=0.2)
+    check_paths([arguments.input], arguments.output)
+    sinks = make_sinks(arguments.format, arguments.output, arguments.sink)
+    source = make_source(arguments.input, settings.pace)
+    with command_worker(settings) as worker:
+        pipeline = make_pipeline(source, settings, sinks=sinks, worker=worker)
+        return asyncio.run(_run(pipeline, sinks[0]))
 
 
 def _parser() -> CommandParser:
@@ -47,6 +61,7 @@ def _parser() -> CommandParser:
 
     parser = CommandParser(
         prog="stream-transcribe",
+        usage=_USAGE,
         description="Turn audio into text while it plays; committed text is never taken back.",
         epilog=_EPILOG,
     )
@@ -55,8 +70,11 @@ def _parser() -> CommandParser:
         "input",
         nargs="?",
         metavar="FILE|URL|-",
-        help='any media file or stream; "-" is raw s16le 16 kHz mono on stdin',
+        help='any media file or stream; "-" is raw s16le 16 kHz mono on stdin; NAME://... is '
+        "a source of an installed package",
     )
+    parser.add_argument("--label", default="", metavar="TEXT", help="name of the session")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and more messages")
     out = parser.add_argument_group("output")
     out.add_argument(
         "--format", choices=FORMATS, default="text", help="of stdout (default: %(default)s)"
@@ -68,6 +86,13 @@ def _parser() -> CommandParser:
         metavar="FILE",
         help="also write FILE; .txt, .jsonl, .srt or .vtt chooses the format; repeatable",
     )
+    out.add_argument(
+        "--sink",
+        action="append",
+        default=[],
+        metavar="NAME[:KEY=VALUE]",
+        help="also to a sink of an installed package; repeatable",
+    )
     pace = parser.add_argument_group("pace")
     pace.add_argument(
         "--pace",
@@ -77,33 +102,28 @@ def _parser() -> CommandParser:
         "but gives every event the time it would have had live (default: %(default)s)",
     )
     pace.add_argument(
-        "--pass-cost", type=float, metavar="S", help="with simulated: fixed cost of a pass"
+        "--pass-cost",
+        type=finite_number,
+        metavar="S",
+        help="with simulated: a fixed cost of every pass, for logs that can be compared",
     )
     add_run_options(parser)
-    parser.add_argument("--label", default="", help="name of the session, for people")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
 
 
-def _source(arguments: Any, settings: Settings) -> Source:
-    if arguments.input == "-":
-        return PcmStdinSource()
-    return FileSource(arguments.input, pace=settings.pace)
-
-
-async def _run(pipeline: Pipeline) -> int:
-    with _interrupts(pipeline) as interrupted:
+async def _run(pipeline: Pipeline, view: Sink) -> int:
+    with _signals(pipeline, view) as received:
         try:
             async with pipeline:
                 await pipeline.run()
         except asyncio.CancelledError:
-            if not interrupted:
+            if not received:
                 raise
-    return 130 if interrupted else 0
+    return 128 + received[0] if received else 0
 
 
 @contextlib.contextmanager
-def _interrupts(pipeline: Pipeline) -> Iterator[list[int]]:
+def _signals(pipeline: Pipeline, view: Sink) -> Iterator[list[int]]:
     """Ctrl-C once ends the input, so that what was said is finished; twice stops at once.
 
     Plain signal handlers, not the event loop's: those do not exist on Windows.
@@ -112,17 +132,19 @@ def _interrupts(pipeline: Pipeline) -> Iterator[list[int]]:
         The signals received so far.
     """
     loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
+    running = asyncio.current_task()
+    assert running is not None
     received: list[int] = []
+    telling: list[asyncio.Task[None]] = []
+
+    def finish() -> None:
+        pipeline.stop()
+        telling.append(loop.create_task(_tell(view, _FINISHING)))
 
     def on_signal(number: int, _frame: object) -> None:
         received.append(number)
-        if len(received) == 1 and pipeline.running:
-            loop.call_soon_threadsafe(pipeline.stop)
-            print("finishing; Ctrl-C again stops at once", file=sys.stderr)
-        else:
-            loop.call_soon_threadsafe(task.cancel)
+        first = len(received) == 1 and pipeline.running
+        loop.call_soon_threadsafe(finish if first else running.cancel)
 
     before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -130,3 +152,14 @@ def _interrupts(pipeline: Pipeline) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        for task in telling:
+            task.cancel()
+
+
+async def _tell(view: Sink, message: str) -> None:
+    """On stderr; through the terminal view where there is one, which knows where the cursor is."""
+    with contextlib.suppress(SinkError, OSError):  # nobody listens
+        if isinstance(view, TerminalSink):
+            await view.write(Notice(message=message))
+        else:
+            print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,121 @@
+"""What an installed package might bring: parts that the command finds by name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from fakes import ScriptedBackend, ScriptedSource, chunks_of, say
+
+from streaming.events import Committed, Event
+from streaming.models import Progress
+from streaming.protocols import Hypothesis, Window
+
+__all__ = ["Counter", "backend", "install", "source", "start"]
+
+SAID = say(25)
+"""About as long as the sample recording."""
+ENTRY_POINTS = """
+[streaming.backends]
+scripted = cli_plugin:backend
+[streaming.policies]
+eager = policies.local_agreement:LocalAgreement
+broken = cli_plugin:nowhere
+[streaming.sinks]
+counter = cli_plugin:Counter
+not-a-sink = builtins:dict
+[streaming.sources]
+script = cli_plugin:source
+not-a-source = builtins:str
+[streaming.vads]
+loud = fakes:LoudnessVad
+"""
+
+
+class _Scripted(ScriptedBackend):
+    pass_s = 0.0
+
+    def decode(self, window: Window) -> Hypothesis:
+        time.sleep(self.pass_s)
+        return super().decode(window)
+
+
+def backend(
+    *,
+    model: str,
+    threads: int,
+    progress: Progress | None,
+    load_s: float = 0.0,
+    pass_s: float = 0.0,
+    fails_at: int | None = None,
+) -> ScriptedBackend:
+    assert threads >= 1
+    time.sleep(load_s)
+    made = _Scripted(SAID, model=model, fails_at=fails_at)
+    made.pass_s = pass_s
+    return made
+
+
+def source(rest: str) -> ScriptedSource:
+    """``script://SECONDS`` of the script."""
+    seconds = float(rest)
+    return ScriptedSource(chunks_of(SAID.audio()[: int(seconds * 16_000)]))
+
+
+class Counter:
+    """A sink that writes down how many words were committed."""
+
+    def __init__(self, *, path: str) -> None:
+        self._path = Path(path)
+        self._words = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._path.write_text(str(self._words))
+
+    async def write(self, event: Event) -> None:
+        if isinstance(event, Committed):
+            self._words += len(event.words)
+
+
+def install(folder: Path) -> None:
+    """Make ``folder``, once on ``sys.path``, look as if pip had installed this there."""
+    info = folder / "cli_plugin-1.0.dist-info"
+    info.mkdir(parents=True)
+    info.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: cli-plugin\nVersion: 1.0\n")
+    info.joinpath("entry_points.txt").write_text(ENTRY_POINTS)
+
+
+def start(folder: Path, *argv: str | Path, **options: Any) -> subprocess.Popen[str]:
+    """The command in a process of its own, with `install`'s folder on its path."""
+    tests = Path(__file__).parent
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, (folder, tests, tests.parent))),
+        **options.pop("environment", {}),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "streaming", *map(str, argv)],
+        stdin=subprocess.DEVNULL,
+        env=environment,
+        text=True,
+        encoding="utf-8",
+        **{
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "cwd": folder,
+            **options,
+        },
+    )

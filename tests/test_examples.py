@@ -1,0 +1,92 @@
+"""The programs in the README and in examples/ run as they are printed."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import runpy
+import shlex
+import shutil
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import cli_plugin
+import pytest
+
+from streaming.app import compose
+from streaming.app.transcribe_command import _parser
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+PROGRAMS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+COMMANDS = re.findall(r"^(?:.*\| )?stream-transcribe (?!models|evaluate|doctor)(.*)$", README, re.M)
+EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that looks like the checkout to a program that runs there."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every word is known beforehand: here the programs count, not the model."""
+    monkeypatch.setitem(compose.BACKENDS, "auto", cli_plugin.backend)
+
+
+def run(program: str) -> None:
+    """Run a program; ``await`` may stand anywhere in it, as in ``python -m asyncio``."""
+    code = compile(program, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    waits = bool(code.co_flags & inspect.CO_COROUTINE)
+    result: Coroutine[Any, Any, None] = eval(code, {"__name__": "__main__"})
+    if waits:
+        asyncio.run(result)
+
+
+def test_there_are_programs_and_commands_to_run() -> None:
+    assert len(PROGRAMS) >= 2
+    assert len(EXAMPLES) >= 3
+    assert len(COMMANDS) >= 4
+
+
+@pytest.mark.usefixtures("scripted")
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_readme_s_programs_run(
+    program: str, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(program)
+    log = checkout / "log.jsonl"
+    text = log.read_text("utf-8") if log.exists() else capsys.readouterr().out
+    assert len(text.split()) > 10
+
+
+@pytest.mark.usefixtures("scripted", "checkout")
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_run(
+    example: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", [str(example)])
+    runpy.run_path(str(example), run_name="__main__")
+    assert len(capsys.readouterr().out.split()) > 10
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_readme_s_commands_have_options_that_exist(command: str) -> None:
+    arguments = _parser().parse_args(shlex.split(command, comments=True))
+    assert arguments.input
+
+
+@pytest.mark.needs_model
+@pytest.mark.usefixtures("checkout")
+def test_the_first_example_prints_what_was_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["transcribe_file.py"])
+    runpy.run_path(str(ROOT / "examples" / "transcribe_file.py"), run_name="__main__")
+    assert "ask what you can do for your country" in capsys.readouterr().out.lower()

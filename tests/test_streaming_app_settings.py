@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import streaming.app
+from streaming.app import Settings
+from streaming.app.settings import default_threads
+from streaming.errors import ConfigurationError
+
+
+@pytest.mark.parametrize(
+    ("model", "english"),
+    [
+        ("tiny.en", True),
+        ("base.en-q8_0", True),
+        ("./models/ggml-tiny.en.bin", True),
+        ("base", False),
+        ("./my.english/ggml-base.bin", False),
+        ("./my.en/ggml-base.bin", False),
+    ],
+)
+def test_the_name_of_a_model_tells_whether_it_knows_only_english(model: str, english: bool) -> None:
+    settings = Settings(model=model)
+    assert settings.english_only is english
+    assert settings.languages == (("en", ()) if english else (None, ()))
+
+
+def test_several_languages_are_candidates_for_detection() -> None:
+    options = Settings(model="base", language="en,ja").transcriber_options()
+    assert options.language is None
+    assert options.candidates == ("en", "ja")
+
+
+def test_settings_are_described_as_json() -> None:
+    described = json.loads(json.dumps(Settings().described()))
+    assert described["threads"] == default_threads()
+    assert described["policy"] == "local-agreement"
+
+
+def test_a_pass_gets_one_to_four_threads_by_default() -> None:
+    assert 1 <= default_threads() <= 4
+    with pytest.raises(ConfigurationError, match="--threads must lie between 1 and 256, not 0"):
+        Settings(threads=0)
+
+
+def test_everything_that_the_app_offers_can_be_imported() -> None:
+    for name in streaming.app.__all__:
+        assert getattr(streaming.app, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = streaming.app.nothing
+
+
+def test_the_command_imports_no_decoder_before_it_has_something_to_decode() -> None:
+    code = (
+        "import sys; from streaming.app.cli import run_command; run_command(['models', '--help']);"
+        "heavy = {'av', 'numba', '_pywhispercpp', 'jiwer'} & set(sys.modules); sys.exit(str(heavy))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stderr.strip() == "set()"
