@@ -9,7 +9,7 @@ everything heard is still finished.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,7 @@ class Input:
         self._flushes = 0
         self._paused = False
         self._stopped = False
+        self._reading: AsyncGenerator[AudioChunk | Flush, None] | None = None
 
     def flush(self) -> None:
         """Close the running utterance without waiting for silence."""
@@ -56,7 +57,16 @@ class Input:
         self._stopped = True
         self._changed.set()
 
-    async def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]:
+    def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]:
+        self._reading = self._read()
+        return self._reading
+
+    async def aclose(self) -> None:
+        """Stop reading the source, in the middle if need be."""
+        if self._reading is not None:
+            await self._reading.aclose()
+
+    async def _read(self) -> AsyncGenerator[AudioChunk | Flush, None]:
         items = aiter(self.source)
         pending: asyncio.Task[AudioChunk | Flush] | None = None
         discarded = False
@@ -72,7 +82,7 @@ class Input:
                 changed = asyncio.ensure_future(self._changed.wait())
                 try:
                     waiting: set[asyncio.Future[Any]] = {changed}
-                    if pending is not None:
+                    if pending is not None and wants_audio:
                         waiting.add(pending)
                     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -96,6 +106,8 @@ class Input:
             if pending is not None:
                 pending.cancel()
                 await asyncio.gather(pending, return_exceptions=True)
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
 
 
 async def _next(items: AsyncIterator[AudioChunk | Flush]) -> AudioChunk | Flush:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
-from .audio import AudioChunk, Flush, samples_from_seconds
+from .audio import AudioChunk, Flush, samples_from_seconds, seconds
 from .backends.worker import BackendWorker, Decoded
 from .channel import Channel, ChannelClosed
 from .events import Event
@@ -44,8 +45,9 @@ async def drive_live(
     driver = _LiveDriver(session, worker, live)
     reader = asyncio.ensure_future(driver.read(items))
     try:
-        async for event in driver.events():
-            yield event
+        async with aclosing(driver.events()) as events:
+            async for event in events:
+                yield event
         await reader
         for event in session.end(driver.now_s, items.error):
             yield event
@@ -69,9 +71,11 @@ class _LiveDriver:
         """Move the source's items into the channel until it ends or fails."""
         try:
             async for item in items:
-                if self._zero_s is None and isinstance(item, AudioChunk):
-                    # Stream time starts when the first sample was said.
-                    self._zero_s = self._clock() - item.duration_s
+                if isinstance(item, AudioChunk):
+                    # Stream time starts when the first sample was said. Audio that was buffered
+                    # arrives late at first; nothing can arrive before it was said.
+                    zero_s = self._clock() - seconds(item.end_sample)
+                    self._zero_s = zero_s if self._zero_s is None else min(self._zero_s, zero_s)
                 await self._channel.put(item)
         finally:
             self._channel.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .audio import seconds
 from .events import Stats
 
 __all__ = ["DelayHistogram", "SessionMetrics"]
@@ -45,7 +46,7 @@ class SessionMetrics:
     """What the `Stats` event reports."""
 
     def __init__(self) -> None:
-        self.audio_s = 0.0
+        self.audio_samples = 0
         self.compute_s = 0.0
         self.passes = 0
         self.peak_queue_s = 0.0
@@ -59,10 +60,11 @@ class SessionMetrics:
 
     def stats(self) -> Stats:
         """The event, not yet stamped."""
+        audio_s = seconds(self.audio_samples)
         return Stats(
-            audio_s=self.audio_s,
+            audio_s=audio_s,
             compute_s=self.compute_s,
-            real_time_factor=self.compute_s / self.audio_s if self.audio_s else 0.0,
+            real_time_factor=self.compute_s / audio_s if audio_s else 0.0,
             passes=self.passes,
             delay_p50_s=self.delays.percentile(50),
             delay_p95_s=self.delays.percentile(95),

@@ -7,12 +7,13 @@ import contextlib
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Self
 
 from .backends.worker import BackendWorker
-from .errors import BackendError, ConfigurationError
+from .errors import ConfigurationError, SinkError, StreamingError
 from .events import Event, SessionStarted
 from .input import Input
 from .live import drive_live
@@ -119,12 +120,17 @@ class Pipeline:
         self._running = True
         clock_s = 0.0
         try:
-            async with contextlib.aclosing(self._drive(session)) as driven:
+            async with (
+                contextlib.aclosing(self._input),
+                contextlib.aclosing(self._drive(session)) as driven,
+            ):
                 async for event in driven:
                     clock_s = event.clock_s
                     await self._write(event)
                     yield event
-        except BackendError as error:
+        except SinkError:
+            raise
+        except StreamingError as error:
             for event in session.end(clock_s, error):
                 await self._write(event)
                 yield event
@@ -169,8 +175,11 @@ class Pipeline:
             language=self._parts.options.language,
             options={**self._parts.described, "pace": self._pace},
         )
+        parts = self._parts
+        if not backend.multilingual and parts.options.language is None:
+            parts = replace(parts, options=replace(parts.options, language="en"))
         # The mel kernel may have to be compiled.
-        return await asyncio.to_thread(Session, self._parts, n_mels=backend.n_mels, started=started)
+        return await asyncio.to_thread(Session, parts, n_mels=backend.n_mels, started=started)
 
     def _drive(self, session: Session) -> AsyncGenerator[Event, None]:
         if self._pace == "simulated":

@@ -37,6 +37,7 @@ from .mel import IncrementalMel
 from .metrics import SessionMetrics
 from .options import TranscriberOptions, VadOptions
 from .protocols import (
+    Activity,
     CommitPolicy,
     EndpointPolicy,
     Hypothesis,
@@ -57,6 +58,8 @@ _BACKLOG_S = 30.0
 """Audio that may wait for passes beyond what a window holds."""
 _ZERO_FILL_SAMPLES = SAMPLE_RATE
 """Gaps up to this are filled with silence; longer ones end the utterance."""
+_LONGEST_PAUSE_SAMPLES = samples_from_seconds(15.0)
+"""A pause this long ends an utterance in any case; its audio has to be kept meanwhile."""
 _MAX_CLOSED = 8
 """Finished utterances that may wait for their last pass."""
 
@@ -112,6 +115,22 @@ class _Stretch:
         return low + quietest_point(self.ring.read(low, high))
 
 
+class _Bounded:
+    """An endpoint policy inside the limits that keep a session's memory bounded."""
+
+    def __init__(self, policy: EndpointPolicy, max_utterance_s: float) -> None:
+        self._policy = policy
+        self._longest_samples = samples_from_seconds(max_utterance_s)
+
+    def update(self, activity: Activity) -> FinalReason | None:
+        reason = self._policy.update(activity)
+        if reason is None and activity.silence_samples >= _LONGEST_PAUSE_SAMPLES:
+            return "silence"
+        if reason is None and activity.utterance_samples >= self._longest_samples:
+            return "max_length"
+        return reason
+
+
 class Session:
     """Turns audio into events, asking for passes in between.
 
@@ -128,7 +147,9 @@ class Session:
             parts.options, parts.commit_policy, parts.trim_policy, self._quietest_point
         )
         self._options = parts.options
-        self._segmenter = Segmenter(parts.vad, parts.vad_options, parts.endpoint_policy)
+        endpoint = _Bounded(parts.endpoint_policy, parts.options.max_utterance_s)
+        self._frame_samples = parts.vad.frame_samples
+        self._segmenter = Segmenter(parts.vad, parts.vad_options, endpoint)
         self._capacity_s = seconds(self._transcriber.limit_samples) + _BACKLOG_S
         self._stretch = _Stretch(0, 0, n_mels, self._capacity_s)
         self._stretches = {0: self._stretch}
@@ -168,7 +189,7 @@ class Session:
 
     def end(self, clock_s: float, error: StreamingError | None = None) -> list[Event]:
         """Close the session: what went wrong, totals, and the last event."""
-        events: list[Event] = []
+        events: list[Event] = self._transcriber.give_up()
         reason = "end_of_stream"
         if error is not None:
             reason = "source_error" if isinstance(error, SourceError) else "backend_error"
@@ -271,8 +292,11 @@ class Session:
 
     def _push(self, samples: Samples, events: list[Event]) -> None:
         self._stretch.push(samples)
-        self.metrics.audio_s = seconds(self.audio_end)
-        self._follow(self._segmenter.push(samples), events)
+        self.metrics.audio_samples += len(samples)
+        # Frame by frame: a split moves the start of the utterance that the next frame belongs to.
+        for at in range(0, len(samples), self._frame_samples):
+            frame = samples[at : at + self._frame_samples]
+            self._follow(self._segmenter.push(frame), events)
 
     def _follow(self, marks: Iterable[SegmentStart | SegmentEnd], events: list[Event]) -> None:
         """Tell the transcriber what the segmenter found."""

@@ -12,7 +12,7 @@ whatever the model does.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from .audio import samples_from_seconds, seconds
@@ -21,7 +21,7 @@ from .events import Committed, Event, Final, FinalReason, Partial, Word, text_of
 from .options import TranscriberOptions
 from .protocols import CommitPolicy, Hypothesis, TrimPolicy
 from .seam import seam
-from .words import ends_sentence
+from .words import ends_sentence, key
 
 __all__ = ["TAIL_SAMPLES", "Pass", "QuietestPoint", "Transcriber"]
 
@@ -36,9 +36,9 @@ _LIMIT_FACTOR = 1.5
 """A window may outgrow ``window_s`` this far while there is no committed word to cut at."""
 _PROGRESS_SAMPLES = samples_from_seconds(1.0)
 """A cut that frees less than this would be needed again at once."""
-_CONTEXT_NEEDS_SAMPLES = samples_from_seconds(3.0)
-"""Shorter windows get no committed text as context: on little audio the model repeats its
-prompt instead of listening, and two passes agree on it."""
+_PARROTED_WORDS = 3
+"""On little audio the model may repeat its prompt instead of listening, and two passes agree
+on it. From this many words on, a hypothesis that only repeats its context is not believed."""
 _CONTEXT_GAP_S = 30.0
 """After this much silence, what was said before is no longer context."""
 _DETECT_SAMPLES = samples_from_seconds(3.0)
@@ -232,10 +232,11 @@ class Transcriber:
         if utterance is None:
             return [], None
         self._learn_language(utterance, done, hypothesis)
-        if hypothesis.looped:
+        looped = hypothesis.looped or _parrots(hypothesis.words, done.context)
+        if looped and done.careful:
             self._context_from_s = seconds(done.end_sample)
         # One second try, as a pass of its own: it hears what was said meanwhile.
-        utterance.looped = hypothesis.looped and not done.careful
+        utterance.looped = looped and not done.careful
         if utterance.looped:
             return [], None
         heard = _Heard(seconds(done.start_sample), done.end_sample, hypothesis.words)
@@ -296,13 +297,13 @@ class Transcriber:
     def _issue(self, utterance: _Utterance, wanted_end: int) -> Pass:
         start = utterance.window_start
         end = min(wanted_end, start + self.limit_samples)
-        before: list[Word] = []
-        if end - start >= _CONTEXT_NEEDS_SAMPLES:
-            before = [
-                w
-                for w in self._recent
-                if w.start_s >= self._context_from_s and _middle_s(w) <= seconds(start)
-            ]
+        before = [
+            w
+            for w in self._recent
+            if w.start_s >= self._context_from_s and _middle_s(w) <= seconds(start)
+        ]
+        if utterance.looped:
+            before = []  # the context may be what it looped over
         detect = utterance.language is None and end - start >= _DETECT_SAMPLES
         issued = Pass(
             stretch=utterance.stretch,
@@ -475,3 +476,10 @@ class Transcriber:
 
 def _middle_s(word: Word) -> float:
     return (word.start_s + word.end_s) / 2
+
+
+def _parrots(words: Sequence[Word], context: str) -> bool:
+    """Whether a hypothesis only repeats a part of its context."""
+    said = "".join(f" {key(word.text)}" for word in words)
+    before = "".join(f" {key(word)}" for word in context.split())
+    return len(words) >= _PARROTED_WORDS and f"{said} " in f"{before} "

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..events import Word
-from ..words import key, longest_repeat
+from ..words import ends_sentence, key, longest_repeat
 
 __all__ = ["drop_noise_tags", "drop_past_end", "loop_start", "token_limit"]
 
@@ -26,9 +26,14 @@ _TOKENS_SPARE = 8
 _ORDINARY = 0.5
 """Ordinary speech relative to the fastest."""
 
+_INVENTED_WORDS = 3
+"""Words that nobody says in one moment."""
+
 _OPENERS = {"[": "]", "(": ")", "*": "*", "（": "）", "【": "】"}  # noqa: RUF001
 _LONGEST_TAG = 8
 """Words in a stage direction; a longer bracket is taken for text."""
+_OPEN_TAG = 2
+"""Words of one that may be cut off by the end of the text."""
 
 
 def token_limit(duration_s: float, language: str, *, careful: bool = False) -> int:
@@ -41,9 +46,13 @@ def token_limit(duration_s: float, language: str, *, careful: bool = False) -> i
 
 
 def loop_start(words: Sequence[Word]) -> int | None:
-    """Index of the first word that only repeats; None if the words do not loop."""
+    """Index of the first word that only repeats, where the repetition goes on to the end.
+
+    None if the words do not loop. A repetition that other words follow was said.
+    """
     start, period, times = longest_repeat([key(word.text) for word in words])
-    if times < _TIMES_BY_PERIOD.get(period, 3):
+    rest = len(words) - (start + period * times)
+    if times < _TIMES_BY_PERIOD.get(period, 3) or rest > period:
         return None
     return start + period
 
@@ -70,7 +79,7 @@ def drop_noise_tags(words: Sequence[Word]) -> list[Word]:
             if end is not None:
                 i = end + 1
                 continue
-            if i + _LONGEST_TAG >= len(words):  # still open where the text ends
+            if i + _OPEN_TAG >= len(words):  # cut off where the text ends
                 break
         kept.append(words[i])
         i += 1
@@ -78,11 +87,35 @@ def drop_noise_tags(words: Sequence[Word]) -> list[Word]:
 
 
 def drop_past_end(words: Sequence[Word], end_s: float) -> list[Word]:
-    """Remove trailing words that have no duration and sit on the last frames.
+    """Remove trailing words that have no duration.
 
-    Words invented past the end of the audio find nothing to align to and collapse there.
+    Words invented past the end of the audio find nothing to align to and collapse onto one
+    moment: the last frames, or the end of the last word, which they squeeze. One or two
+    squeezed words elsewhere are an accident of alignment and stay, and so does the first of
+    them where it goes on with a sentence.
     """
-    kept = list(words)
-    while kept and kept[-1].start_s >= end_s - 0.1 and kept[-1].end_s - kept[-1].start_s < 0.03:
-        kept.pop()
-    return kept
+    squeezed = len(words)
+    while squeezed and words[squeezed - 1].end_s - words[squeezed - 1].start_s < 0.03:
+        squeezed -= 1
+    n_squeezed = len(words) - squeezed
+    at_end = n_squeezed > 0 and words[squeezed].start_s >= end_s - 0.1
+    if n_squeezed < _INVENTED_WORDS and not at_end:
+        return list(words)
+    keep = _repeat_start([key(word.text) for word in words], squeezed)
+    if keep == squeezed > 0 and not ends_sentence(words[squeezed - 1].text):
+        keep += 1
+    return list(words[:keep])
+
+
+def _repeat_start(keys: Sequence[str], squeezed: int) -> int:
+    """Where, at or after ``squeezed``, the words begin to say once more what stands before.
+
+    A real last word may be squeezed together with the invented ones; if they repeat nothing,
+    all of them are taken for invented.
+    """
+    for at in range(squeezed, len(keys)):
+        for period in range(2, at + 1):
+            again = keys[at : at + period]
+            if len(again) > 1 and again == keys[at - period : at][: len(again)]:
+                return at
+    return squeezed

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policies.local_agreement import LocalAgreement
+from streaming.errors import ConfigurationError
+from streaming.events import Word, text_of
+from streaming.testing import check_commit_policy
+
+
+def words(text: str) -> list[Word]:
+    return [Word(" " + word, float(i), i + 1.0, 0.9) for i, word in enumerate(text.split())]
+
+
+def agree(n: int, *history: str) -> tuple[str, str]:
+    commit = LocalAgreement(n).update([words(text) for text in history], (), 10.0)
+    return text_of(commit.words), text_of(commit.tentative)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10])
+def test_it_keeps_the_contract_of_a_commit_policy(n: int) -> None:
+    check_commit_policy(lambda: LocalAgreement(n))
+
+
+def test_the_longest_shared_prefix_is_committed_in_the_newest_spelling() -> None:
+    assert agree(2, "and so my fellow", "And so, my friends") == (" And so, my", " friends")
+
+
+def test_fewer_hypotheses_than_asked_for_commit_nothing() -> None:
+    assert agree(2, "and so") == ("", " and so")
+    assert agree(3, "and so", "and so") == ("", " and so")
+
+
+def test_all_of_the_last_n_must_agree() -> None:
+    assert agree(3, "and so we", "and no we", "and so we") == (" and", " so we")
+    assert agree(2, "x", "and so we", "and so we") == (" and so we", "")
+
+
+def test_one_is_enough_if_one_is_asked_for() -> None:
+    assert agree(1, "and so") == (" and so", "")
+
+
+def test_agreement_after_a_difference_does_not_count() -> None:
+    assert agree(2, "a b c", "x b c") == ("", " x b c")
+
+
+def test_a_longer_or_an_empty_hypothesis_is_no_trouble() -> None:
+    assert agree(2, "", "and so") == ("", " and so")
+    assert agree(2, "and so", "") == ("", "")
+    assert agree(2, "and", "and so") == (" and", " so")
+
+
+@pytest.mark.parametrize("n", [0, 11, -1, True, 2.0, "2"])
+def test_n_must_be_a_small_whole_number(n: int) -> None:
+    with pytest.raises(ConfigurationError, match="n must be a whole number from 1 to 10"):
+        LocalAgreement(n)
+
+
+hypotheses = st.lists(st.lists(st.sampled_from(["a", "b", "c"]), max_size=5), min_size=1)
+
+
+@given(history=hypotheses, n=st.integers(1, 4))
+def test_what_is_committed_starts_every_one_of_the_last_n(history: list[list[str]], n: int) -> None:
+    given_words = [words(" ".join(texts)) for texts in history]
+    commit = LocalAgreement(n).update(given_words, (), 10.0)
+    assert [*commit.words, *commit.tentative] == given_words[-1]
+    for texts in history[-n:]:
+        assert texts[: len(commit.words)] == [w.text.strip() for w in commit.words]
+    if len(history) < n:
+        assert not commit.words

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+from fakes import ScriptedSource, chunks_of
+from virtual_time import run_virtual
+
+from streaming.audio import AudioChunk, Flush
+from streaming.errors import SourceError
+from streaming.input import Input
+
+
+def audio(n_chunks: int) -> list[AudioChunk]:
+    """Chunks of 0.1 s."""
+    return chunks_of(np.zeros(1600 * n_chunks, np.float32))
+
+
+def places(items: list[AudioChunk | Flush]) -> list[int | str]:
+    """Number of each chunk, or "flush"."""
+    return ["flush" if isinstance(i, Flush) else i.start_sample // 1600 for i in items]
+
+
+async def collect(items: Input) -> list[AudioChunk | Flush]:
+    return [item async for item in items]
+
+
+def test_without_wishes_the_source_comes_through_as_it_is() -> None:
+    given: list[AudioChunk | Flush] = [*audio(2), Flush()]
+    given += [*chunks_of(np.zeros(1600, np.float32), start_sample=3200)]
+    assert asyncio.run(collect(Input(ScriptedSource(given)))) == given
+
+
+def test_a_flush_comes_between_chunks_and_many_at_once_are_one() -> None:
+    async def scenario() -> list[AudioChunk | Flush]:
+        items = Input(ScriptedSource(audio(4), paced=True))
+        collecting = asyncio.ensure_future(collect(items))
+        await asyncio.sleep(0.25)
+        items.flush()
+        items.flush()
+        return await collecting
+
+    assert places(run_virtual(scenario())) == [0, 1, "flush", 2, 3]
+
+
+def test_a_pause_of_a_live_source_throws_its_audio_away_and_says_so() -> None:
+    async def scenario() -> list[AudioChunk | Flush]:
+        items = Input(ScriptedSource(audio(8), live=True, paced=True))
+        collecting = asyncio.ensure_future(collect(items))
+        await asyncio.sleep(0.25)
+        items.pause()
+        items.pause()
+        await asyncio.sleep(0.3)
+        items.resume()
+        return await collecting
+
+    got = run_virtual(scenario())
+    assert places(got) == [0, 1, "flush", 5, 6, 7]
+    assert [i.gap_reason for i in got if isinstance(i, AudioChunk)] == ["", "", "paused", "", ""]
+
+
+def test_a_pause_of_a_file_makes_it_wait_and_loses_nothing() -> None:
+    async def scenario() -> None:
+        source = ScriptedSource(audio(6), paced=True)
+        items = Input(source)
+        collecting = asyncio.ensure_future(collect(items))
+        await asyncio.sleep(0.25)
+        items.pause()
+        await asyncio.sleep(30.0)
+        assert source.taken <= 4
+        items.resume()
+        got = await collecting
+        assert places(got) == [0, 1, "flush", 2, 3, 4, 5]
+        assert {i.gap_reason for i in got if isinstance(i, AudioChunk)} == {""}
+
+    run_virtual(scenario())
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_paused_input_costs_no_work(live: bool) -> None:
+    steps = 0
+
+    class Waiting(ScriptedSource):
+        async def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]:
+            yield audio(1)[0]
+            await asyncio.sleep(0.01)
+            yield audio(2)[1]
+            await asyncio.sleep(1000)
+
+    async def scenario() -> None:
+        nonlocal steps
+        items = Input(Waiting([], live=live))
+        collecting = asyncio.ensure_future(collect(items))
+        await asyncio.sleep(0.005)
+        items.pause()
+        await asyncio.sleep(0.02)  # what was asked for before the pause has come meanwhile
+        waiting = asyncio.all_tasks()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        steps = len(asyncio.all_tasks() - waiting)
+        items.stop()
+        await collecting
+
+    asyncio.run(scenario())
+    assert steps == 0
+
+
+@pytest.mark.parametrize("paused", [True, False])
+@pytest.mark.parametrize("live", [True, False])
+def test_a_stop_ends_the_input_at_once(live: bool, paused: bool) -> None:
+    async def scenario() -> None:
+        items = Input(ScriptedSource(audio(600), live=live, paced=True))
+        collecting = asyncio.ensure_future(collect(items))
+        await asyncio.sleep(0.25)
+        if paused:
+            items.pause()
+            await asyncio.sleep(1.0)
+        before_s = asyncio.get_running_loop().time()
+        items.stop()
+        got = await collecting
+        assert asyncio.get_running_loop().time() == before_s
+        assert places(got)[:2] == [0, 1]
+        assert items.error is None
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run_virtual(scenario())
+
+
+def test_a_source_that_fails_ends_the_input_and_the_error_is_kept() -> None:
+    items = Input(ScriptedSource(audio(2), error="the cable is out"))
+    assert places(asyncio.run(collect(items))) == [0, 1]
+    assert isinstance(items.error, SourceError)
+    assert str(items.error) == "the cable is out"
+
+
+def test_a_fault_that_is_no_source_error_is_not_swallowed() -> None:
+    class Faulty(ScriptedSource):
+        async def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]:
+            yield audio(1)[0]
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(collect(Input(Faulty([]))))
+
+
+def test_a_source_that_ends_while_paused_ends_the_input() -> None:
+    async def scenario() -> list[AudioChunk | Flush]:
+        items = Input(ScriptedSource(audio(5), live=True, paced=True))
+        collecting = asyncio.ensure_future(collect(items))
+        await asyncio.sleep(0.25)
+        items.pause()
+        return await collecting
+
+    assert places(run_virtual(scenario())) == [0, 1, "flush"]
+
+
+def test_cancelling_the_reader_leaves_nothing_behind() -> None:
+    async def scenario() -> None:
+        reading = asyncio.ensure_future(collect(Input(ScriptedSource(audio(50), paced=True))))
+        await asyncio.sleep(0.25)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run_virtual(scenario())
