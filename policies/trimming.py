@@ -20,8 +20,8 @@ class TrimAtWord:
     """Once the window is longer than ``window_s``, cut it at a committed word.
 
     The cut is the start of the first committed word that lies within the last
-    ``left_context_s`` seconds, so at most that much audio stays in front of the live edge;
-    if every committed word is older, the cut is the end of the last of them.
+    ``left_context_s`` seconds; if every committed word is older, it is the end of the last of
+    them, and what is not committed yet stays.
     """
 
     def __init__(self, window_s: float = 10.0, left_context_s: float = 4.0) -> None:

@@ -57,6 +57,9 @@ async def decode_offline(
         async for item in source:
             if not isinstance(item, AudioChunk):
                 continue
+            if item.start_sample != at + len(held):  # a gap: what comes after keeps its place
+                await decode(held)
+                held, at = held[:0], item.start_sample
             held = np.concatenate((held, item.samples))
             while len(held) >= _LONGEST:
                 cut = _SHORTEST + quietest_point(held[_SHORTEST:_LONGEST])

@@ -182,6 +182,7 @@ class Transcriber:
         cut = min(samples_from_seconds(utterance.words[-1].end_s), at_sample)
         cut = max(cut, utterance.start_sample)  # its window reaches back to words of the one before
         self._open = _Utterance(utterance.stretch, cut, utterance.window_start, utterance.language)
+        self._open.looped = utterance.looped
         if self._out is not None and self._out[1] is utterance:
             self._out = (self._out[0], self._open)  # the window lives on, and so does its pass
         utterance.end_sample, utterance.reason = cut, "max_length"
@@ -418,7 +419,7 @@ class Transcriber:
             trimmed = min(samples_from_seconds(trimmed_s), done.end_sample)
             utterance.window_start = max(utterance.window_start, trimmed)
         freed = utterance.window_start - done.start_sample
-        most = 4 * _PROGRESS_SAMPLES if stuck else self.limit_samples
+        most = min(4 * _PROGRESS_SAMPLES, self.limit_samples) if stuck else self.limit_samples
         if done.end_sample - done.start_sample < most or freed >= _PROGRESS_SAMPLES:
             return [], None
         committed_end = samples_from_seconds(inside[-1].end_s) if inside else 0

@@ -334,6 +334,21 @@ def test_a_loop_is_tried_again_once_and_takes_the_context_away() -> None:
     assert not due.careful
 
 
+@pytest.mark.parametrize("window_s", [2.0, 4.0, 20.0])
+def test_loops_without_end_do_not_hold_up_what_comes_after(window_s: float) -> None:
+    transcriber = make(window_s=window_s, left_context_s=0.0)
+    transcriber.open(0, 0)
+    transcriber.close(at(25.0), at(25.2), "silence")
+    got: list[Event] = []
+    for _ in range(100):
+        if transcriber.n_closed == 0:
+            break
+        start_s = (transcriber.oldest_sample(0) or 0) / 16_000
+        got += hear(transcriber, 30.0, words("no", start_s), looped=True)
+    assert transcriber.stretches == set()
+    assert finals(got)[-1].end_s == 25.0
+
+
 def test_half_a_minute_of_silence_takes_the_context_away() -> None:
     for pause_s, context in ((20.0, " one two"), (31.0, "")):
         transcriber = make()

@@ -59,6 +59,10 @@ class Settings:
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= 256:
             raise ConfigurationError(f"--threads must lie between 1 and 256, not {self.threads}")
+        if not 0.1 <= self.endpoint_silence_s <= 15:  # a longer pause ends utterances anyway
+            raise ConfigurationError(
+                f"--endpoint-silence must lie between 0.1 and 15 s, not {self.endpoint_silence_s:g}"
+            )
         if self.translate and self.english_only:
             raise ConfigurationError(
                 f"{self.model} knows only English; --translate needs a multilingual model, "
