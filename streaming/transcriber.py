@@ -36,9 +36,12 @@ _LIMIT_FACTOR = 1.5
 """A window may outgrow ``window_s`` this far while there is no committed word to cut at."""
 _PROGRESS_SAMPLES = samples_from_seconds(1.0)
 """A cut that frees less than this would be needed again at once."""
+_SHORT_SAMPLES = samples_from_seconds(3.0)
+_SHORT_CONTEXT_WORDS = 6
+"""Context of a window shorter than that: enough to go on with a sentence. With more text than
+audio the model repeats its prompt instead of listening."""
 _PARROTED_WORDS = 3
-"""On little audio the model may repeat its prompt instead of listening, and two passes agree
-on it. From this many words on, a hypothesis that only repeats its context is not believed."""
+"""From this many words on, a hypothesis that only repeats its context is not believed."""
 _CONTEXT_GAP_S = 30.0
 """After this much silence, what was said before is no longer context."""
 _DETECT_SAMPLES = samples_from_seconds(3.0)
@@ -305,6 +308,8 @@ class Transcriber:
         ]
         if utterance.looped:
             before = []  # the context may be what it looped over
+        elif end - start < _SHORT_SAMPLES:
+            before = before[-_SHORT_CONTEXT_WORDS:]
         detect = utterance.language is None and end - start >= _DETECT_SAMPLES
         issued = Pass(
             stretch=utterance.stretch,

@@ -7,7 +7,6 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -124,12 +123,19 @@ def all_parts(draw: st.DrawFn, *, detectors: bool = True) -> SessionParts:
 costs = st.sampled_from([0.0, 0.1, 0.6, 3.0])
 
 
-@dataclass
 class Scenario:
     """What a source yields, and what was lost on the way."""
 
-    items: Items
-    lost: list[tuple[int, int]]
+    def __init__(self, items: Items, lost: list[tuple[int, int]]) -> None:
+        self.items = items
+        self.lost = lost
+
+    def __repr__(self) -> str:
+        spans = [
+            "flush" if isinstance(i, Flush) else f"{i.start_sample}-{i.end_sample}"
+            for i in self.items
+        ]
+        return f"Scenario({', '.join(spans)})"
 
 
 @st.composite
@@ -267,7 +273,7 @@ def test_the_last_pass_reaches_past_the_speech_and_all_it_heard_is_committed(
                 end = samples_from_seconds(event.end_s)
                 stretch_end = min((e for e in stretch_ends if e >= end), default=last_sample)
                 target = min(end + TAIL_SAMPLES, stretch_end) - 2 * FRAME
-                reached = [d.end_sample for d in done if d.start_sample <= end]
+                reached = [d.end_sample for d in done if d.start_sample <= end + TAIL_SAMPLES]
                 heard = max([samples_from_seconds(event.start_s), *reached])
                 assert heard >= target or target - heard < SHORTEST
 

@@ -68,25 +68,15 @@ def most_repeats(words: list[str], n: int = 4) -> int:
     return most
 
 
-def test_a_radio_address_loses_little_to_streaming_and_waits_little(
-    clips: dict[str, Clip], workers: dict[str, BackendWorker]
+@pytest.mark.parametrize("name", ["bush_radio_127s", "printing_231s"])
+def test_long_speech_comes_out_once(
+    name: str, clips: dict[str, Clip], workers: dict[str, BackendWorker]
 ) -> None:
-    evaluation, events = stream(clips["bush_radio_127s"], workers)
-    assert evaluation.wer_lost is not None
-    assert evaluation.wer_lost <= 0.015
-    assert evaluation.commit_delay_s is not None
-    assert evaluation.commit_delay_s.p50 <= 1.1
-    assert evaluation.commit_delay_s.p95 <= 2.2
-    assert most_repeats(words_of(events)) == 1
-
-
-def test_a_long_reading_loses_little_to_streaming(
-    clips: dict[str, Clip], workers: dict[str, BackendWorker]
-) -> None:
-    evaluation, events = stream(clips["printing_231s"], workers, "tiny.en, long chunks")
-    assert evaluation.wer_lost is not None
-    assert evaluation.wer_lost <= 0.015
-    assert most_repeats(words_of(events)) == 1
+    """How well it comes out, and how soon, is what bench/clips.py measures."""
+    evaluation, events = stream(clips[name], workers, "tiny.en, long chunks")
+    words, said = words_of(events), str(clips[name].reference).split()
+    assert most_repeats(words) == 1
+    assert 0.9 * len(said) <= evaluation.words <= 1.1 * len(said)
 
 
 @pytest.mark.parametrize("name", ["jfk_11s", "harvard_18s", "bush_columbia_29s"])
@@ -130,25 +120,21 @@ def test_the_wrong_language_is_not_repeated(
     assert most_repeats(words_of(events)) <= 3
 
 
-@pytest.mark.parametrize(
-    ("name", "language", "most_error"),
-    [
-        ("veneno_es_70s", "es", 0.25),
-        ("simplicissimus_de_68s", "de", 0.25),
-        ("consulat_fr_7s", "fr", 0.25),
-        ("kyakkan_ja_5s", "ja", 0.2),
-        # The model writes traditional characters where the reference has simplified ones.
-        ("guangzhou_zh_4s", "zh", 0.6),
-    ],
-)
-def test_languages_come_out_as_themselves(
-    name: str,
-    language: str,
-    most_error: float,
-    clips: dict[str, Clip],
-    workers: dict[str, BackendWorker],
+@pytest.mark.parametrize(("name", "language"), [("kyakkan_ja_5s", "ja"), ("guangzhou_zh_4s", "zh")])
+def test_languages_without_spaces_come_out_a_character_a_word(
+    name: str, language: str, clips: dict[str, Clip], workers: dict[str, BackendWorker]
 ) -> None:
-    evaluation, events = stream(clips[name], workers, "base")
-    assert {e.language for e in events if isinstance(e, Committed | Final)} == {language}
-    assert evaluation.wer is not None
-    assert evaluation.wer <= most_error
+    _, events = stream(clips[name], workers, "base")
+    finals = [event for event in events if isinstance(event, Final)]
+    assert {event.language for event in finals} == {language}
+    words = [word.text.strip() for event in finals for word in event.words]
+    assert words
+    assert all(len(key(word)) <= 1 for word in words if not word.isascii())
+
+
+@pytest.mark.parametrize("name", ["veneno_es_70s", "simplicissimus_de_68s", "consulat_fr_7s"])
+def test_other_languages_keep_the_promises(
+    name: str, clips: dict[str, Clip], workers: dict[str, BackendWorker]
+) -> None:
+    _, events = stream(clips[name], workers, "base")
+    assert most_repeats(words_of(events)) <= 3
