@@ -82,7 +82,7 @@ def write_wav(
         (["JFK", "--left-context", "12"], "--left-context 12 must be shorter than --window 10"),
         (["JFK", "--left-context", "-1"], "--left-context must lie between 0 and 20 s"),
         (["JFK", "--max-utterance", "1e9"], "--max-utterance must lie between"),
-        (["JFK", "--endpoint-silence", "0"], "--endpoint-silence must be more than 0 s"),
+        (["JFK", "--endpoint-silence", "0"], "--endpoint-silence must lie between 0.1 and 15 s"),
         (["JFK", "--vad-threshold", "2"], "--vad-threshold must lie between 0.01 and 0.99"),
         (["JFK", "--threads", "-1"], "--threads must lie between 1 and 256, not -1"),
         (["JFK", "--threads", "two"], "argument --threads: 'two' is not a whole number"),

@@ -605,7 +605,7 @@ class KeepsState(GoodBackend):
 
     def changed(self, hypothesis: Hypothesis) -> Hypothesis:
         self.passes += 1
-        return replace(hypothesis, reruns=self.passes)
+        return replace(hypothesis, language_probability=1 / (1 + self.passes))
 
 
 class StaysAborted(GoodBackend):
