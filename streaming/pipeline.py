@@ -78,13 +78,14 @@ class Pipeline:
         async with AsyncExitStack() as stack:
             if self._owns_worker:
                 stack.callback(self._worker.close, timeout_s=0.0)
-            # The source first: bad input should be told before a model is loaded.
+            # The source first: bad input should be told before a model is loaded. The sinks
+            # last: opening one may empty a file, which a model that fails should not cost.
             await stack.enter_async_context(self._source)
-            for sink in self._sinks:
-                await stack.enter_async_context(sink)
             self._worker.start()
             # Shielded: other sessions may wait for the same model.
             self._backend = await asyncio.shield(asyncio.wrap_future(self._worker.loaded))
+            for sink in self._sinks:
+                await stack.enter_async_context(sink)
             self._stack = stack.pop_all()
         return self
 
@@ -117,7 +118,6 @@ class Pipeline:
             SinkError: a destination failed.
         """
         session = await self._session()
-        self._running = True
         clock_s = 0.0
         try:
             async with (
@@ -163,6 +163,9 @@ class Pipeline:
         backend = self._backend
         if backend is None:
             raise RuntimeError("use the pipeline as an async context manager")
+        if self._running:
+            raise RuntimeError("a pipeline runs once; make another one")
+        self._running = True
         fixed = self._pass_cost_s is not None
         started = SessionStarted(
             session="simulated" if fixed else uuid.uuid4().hex,

@@ -78,7 +78,6 @@ class Segmenter:
         self._vad.reset()
         self._frame_start = start_sample
         self._filled = 0
-        self._probability = 0.0
         self._heard = False
         self._candidate: int | None = None
         self._burst_samples = 0
@@ -105,11 +104,6 @@ class Segmenter:
     def pause_start(self) -> int | None:
         """Where the running segment's speech stopped for now; None while it is heard."""
         return self._speech_end if self.silence_samples else None
-
-    @property
-    def last_probability(self) -> float:
-        """What the detector said about the last whole frame."""
-        return self._probability
 
     def push(self, samples: Samples) -> list[SegmentEdge]:
         """Append audio, float32 of shape ``(n,)``; returns the edges it settles, in order."""
@@ -163,7 +157,6 @@ class Segmenter:
         """Take in the detector's word on the frame at ``_frame_start``."""
         start = self._frame_start
         end = self._frame_start = start + len(self._frame)
-        self._probability = probability
         self._heard = probability >= (self._leave if self._heard else self._enter)
         edges: list[SegmentEdge] = []
         if self._heard:

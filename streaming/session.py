@@ -155,6 +155,7 @@ class Session:
         self._stretches = {0: self._stretch}
         self._prompt = ", ".join([*parts.options.hotwords, parts.options.prompt]).strip(", ")
         self._seq = 0
+        self._heard_until = 0
         self._overloaded = False
         self._finished = False
         self.metrics = SessionMetrics()
@@ -252,7 +253,9 @@ class Session:
         events, cut = self._transcriber.complete(done, hypothesis)
         if cut is not None:
             self._segmenter.cut(cut)
-        backlog = 0 if self._finished else max(0, self.audio_end - done.end_sample)
+        # The last pass of an utterance may end before audio that another one has heard.
+        self._heard_until = max(self._heard_until, done.end_sample)
+        backlog = 0 if self._finished else max(0, self.audio_end - self._heard_until)
         self.metrics.pass_done(compute_s, seconds(backlog))
         if not self._finished:
             events += self._watch_load(backlog)

@@ -55,7 +55,9 @@ def backend(
     fails_at: int | None = None,
 ) -> ScriptedBackend:
     assert threads >= 1
-    time.sleep(load_s)
+    if load_s:
+        Path("loading").touch()
+        time.sleep(load_s)
     made = _Scripted(SAID, model=model, fails_at=fails_at)
     made.pass_s = pass_s
     return made

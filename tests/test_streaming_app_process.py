@@ -79,14 +79,16 @@ def test_a_second_signal_stops_at_once(start: Start, jfk: Path) -> None:
 
 @needs_signals
 def test_a_signal_stops_the_loading_of_a_model(start: Start, jfk: Path, tmp_path: Path) -> None:
+    tmp_path.joinpath("a.txt").write_text("of the last run")
     process = start(jfk, "--backend", "scripted:load_s=30", "--output", "a.txt")
     deadline = time.monotonic() + 20
-    while not tmp_path.joinpath("a.txt").exists():  # sinks open before the model loads
+    while not tmp_path.joinpath("loading").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     assert ends(process, within_s=3.0) == (130, "", "")
+    assert tmp_path.joinpath("a.txt").read_text() == "of the last run"
 
 
 @needs_signals
@@ -184,3 +186,14 @@ def test_a_package_that_shadows_ours_is_told_in_one_line(
     name = shadow.partition("/")[0]
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert f"{tmp_path / 'work' / name} shadows it; rename that one" in err
+
+
+def test_another_distribution_with_our_package_is_told_in_one_line(
+    start: Start, tmp_path: Path
+) -> None:
+    home = tmp_path / "work" / "mosaicml_streaming-1.0.dist-info"
+    home.mkdir(parents=True)
+    home.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: mosaicml-streaming\n")
+    code, out, err = ends(start("models", "list", cwd=tmp_path / "work"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "mosaicml-streaming is installed here and overwrites files" in err

@@ -279,6 +279,27 @@ def test_the_quietest_point_is_looked_for_inside_the_utterance() -> None:
     assert all(0 <= low <= high <= at(0.4) for low, high in asked)
 
 
+def test_a_cut_lies_inside_the_utterance_even_if_its_window_reaches_further_back() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def quietest(stretch: int, low: int, high: int) -> int:
+        asked.append((low, high))
+        return low
+
+    transcriber = Transcriber(
+        TranscriberOptions(language="en"), LocalAgreement(), TrimAtWord(), quietest
+    )
+    transcriber.open(0, 0)
+    said = words("one two three four five six seven eight")
+    hear(transcriber, 4.0, said)
+    hear(transcriber, 4.5, said)
+    cut, _ = transcriber.split(at(4.5))
+    assert cut == at(4.0)
+    hear(transcriber, 6.5, said)  # nothing more is heard
+    transcriber.split(at(6.5))
+    assert asked == [(at(5.25), at(6.5))]
+
+
 def test_a_long_window_is_trimmed_at_a_committed_word() -> None:
     transcriber = make(window_s=4.0, left_context_s=1.0)
     transcriber.open(0, 0)

@@ -212,3 +212,20 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not a model" * 100)
     with pytest.raises(ModelError):
         WhisperCppBackend(path, model="wrong", threads=1)
+
+
+def test_the_segment_list_has_room_from_the_start() -> None:
+    """Without it, a pass that its token limit ends reads outside whisper.cpp's memory."""
+    backend = _load("tiny.en")
+    try:
+        assert backend._core.whisper_full_n_segments(backend._context) > 8
+    finally:
+        backend.close()
+
+
+def test_windows_too_short_for_word_times_hold_no_words(tiny: WhisperCppBackend, jfk: Path) -> None:
+    samples = read_audio(jfk)[SAMPLE_RATE // 2 :]
+    for n_frames in range(17):
+        window = window_of(samples[: n_frames * 160])
+        assert window.n_frames == n_frames
+        assert len(tiny.decode(window).words) <= (1 if n_frames >= 16 else 0)

@@ -145,17 +145,20 @@ def test_closing_frees_the_model_and_refuses_more() -> None:
 def test_closing_does_not_wait_longer_than_it_may_for_a_pass_that_hangs() -> None:
     backend = HangingBackend(SCRIPT)
     worker = BackendWorker(lambda: backend)
-    worker.submit(window())
+    running = worker.submit(window())
     assert backend.entered.wait(5)
     waiting = worker.submit(window())
     began = time.perf_counter()
     assert not worker.close(timeout_s=0.05)
     assert time.perf_counter() - began < 0.5
     assert backend.aborts == 1
-    assert waiting.cancelled()
+    with pytest.raises(BackendError, match="closed"):
+        waiting.result(0)
     assert not backend.closed
     backend.release.set()
     assert worker.close(timeout_s=5)
+    with pytest.raises(BackendError, match="closed"):
+        running.result(0)
     assert backend.closed
 
 

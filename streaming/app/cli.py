@@ -123,7 +123,8 @@ def _leave(code: int) -> None:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):  # said already; the interpreter would say it again
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            with contextlib.suppress(ValueError):  # the stream may be closed altogether
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     if any(t.daemon and t.is_alive() for t in threading.enumerate() if t.name == "backend"):
         # Tearing the interpreter down under a native thread can crash; there is nothing
         # left to do that the exit would.

@@ -34,6 +34,9 @@ _FULL_CONTEXT = 1500
 _MARGIN = 256
 """Positions beyond the window's own. Measured: 16 to 128 fall into loops on some windows."""
 _MAX_FRAMES = 2 * _FULL_CONTEXT
+_MIN_FRAMES = 16
+"""whisper.cpp hears nothing in less than 100 ms, and its word times need eight positions:
+on 11 to 15 frames they trip an assertion that ends the process."""
 _CONTEXT_TOKENS = 100
 """Tokens of committed text in a prompt."""
 _PROMPT_TOKENS = 100
@@ -101,6 +104,7 @@ class WhisperCppBackend:
         self._vocabulary = Vocabulary(
             [core.whisper_token_to_bytes(context, i) for i in range(self._end_of_text)]
         )
+        self._widen_segment_list()
 
     def decode(self, window: Window) -> Hypothesis:
         """See `streaming.protocols.Backend`."""
@@ -119,6 +123,35 @@ class WhisperCppBackend:
                 self._core.whisper_free(self._context)
                 self._context = None
 
+    def _widen_segment_list(self) -> None:
+        """Keep whisper.cpp from reading outside its memory.
+
+        After a pass that the token limit ended, its word times look one segment past the end
+        of its list of segments. The list is allocated for one and keeps the room it once had,
+        so one pass with many segments makes that place part of it for good. Such a pass is
+        had by sampling a dozen random tokens and cutting the text at every one.
+        """
+        core = self._core
+        self._set_mel(np.zeros((self.n_mels, _MIN_FRAMES), np.float32), 128)
+        params = core.whisper_full_default_params(
+            core.whisper_sampling_strategy.WHISPER_SAMPLING_GREEDY
+        )
+        params.n_threads = self._threads
+        params.audio_ctx = 64
+        params.duration_ms = _MIN_FRAMES * 10
+        params.language = "en"
+        params.greedy = {"best_of": 1}
+        params.temperature = 10.0  # any token is as likely as any other
+        params.temperature_inc = 0.0
+        params.no_speech_thold = 2.0  # a probability never reaches it
+        params.max_tokens = 12
+        params.single_segment = True
+        params.no_timestamps = True
+        params.token_timestamps = True
+        params.max_len = 1
+        params.print_progress = False
+        core.whisper_full(self._context, params, _NO_AUDIO, 0)
+
     # -- one pass ---------------------------------------------------------------------------
 
     def _decode(self, window: Window) -> Hypothesis:
@@ -127,7 +160,7 @@ class WhisperCppBackend:
             raise BackendError(f"{self.model} takes {self.n_mels} mel bands, not {len(window.mel)}")
         if n_frames > _MAX_FRAMES:
             raise BackendError(f"a window of {n_frames} frames is longer than 30 s")
-        if n_frames < 10:  # whisper.cpp refuses less than 100 ms
+        if n_frames < _MIN_FRAMES:
             return Hypothesis(words=(), language=window.language or window.fallback_language or "")
         context = min(n_frames // 2 + _MARGIN, _FULL_CONTEXT)
         if window.careful:

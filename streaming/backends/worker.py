@@ -19,6 +19,8 @@ from ..protocols import Backend, Hypothesis, Window
 
 __all__ = ["BackendWorker", "Decoded"]
 
+_CLOSED = "the backend is closed"
+
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
@@ -78,7 +80,7 @@ class BackendWorker:
         with self._lock:
             if self._closed:
                 failed = self._loaded.exception() if self._loaded.done() else None
-                raise failed or BackendError("the backend is closed")
+                raise failed or BackendError(_CLOSED)
             try:
                 self._jobs.put_nowait((window, future, time.perf_counter()))
             except queue.Full:
@@ -97,25 +99,23 @@ class BackendWorker:
             already, self._closed = self._closed, True
         if not self._started:
             if not already:
-                self._loaded.set_exception(BackendError("the backend is closed"))
+                self._loaded.set_exception(BackendError(_CLOSED))
             return True
         if not already:
-            self._drop_waiting()
+            self._drop_waiting(BackendError(_CLOSED))
             if self._loaded.done() and not self._loaded.exception():
                 self._loaded.result().abort()
             self._jobs.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _drop_waiting(self, error: BaseException | None = None) -> None:
+    def _drop_waiting(self, error: BaseException) -> None:
         while True:
             try:
                 job = self._jobs.get_nowait()
             except queue.Empty:
                 return
-            if job is not None and error is None:
-                job[1].cancel()
-            elif job is not None and job[1].set_running_or_notify_cancel():
+            if job is not None and job[1].set_running_or_notify_cancel():
                 job[1].set_exception(error)
 
     def _abort_if_cancelled(self, future: Future[Decoded]) -> None:
@@ -158,6 +158,8 @@ class BackendWorker:
             outcome = Decoded(hypothesis, time.perf_counter() - started, started - asked)
         with self._lock:
             self._running = None
+            if self._closed and isinstance(outcome, Decoded):
+                outcome = BackendError(_CLOSED)  # it was asked to abort: it heard not all
         # The future stays "pending" while it runs, so that whoever waits can cancel it.
         try:
             if isinstance(outcome, Decoded):
