@@ -19,7 +19,7 @@ from .audio import samples_from_seconds, seconds
 from .cadence import Cadence
 from .events import Committed, Event, Final, FinalReason, Partial, Word, text_of
 from .options import TranscriberOptions
-from .protocols import CommitPolicy, Hypothesis, TrimPolicy
+from .protocols import Commit, CommitPolicy, Hypothesis, TrimPolicy
 from .seam import seam
 from .words import ends_sentence, key
 
@@ -30,6 +30,8 @@ TAIL_SAMPLES = samples_from_seconds(0.2)
 _FRESH_SAMPLES = samples_from_seconds(0.2)
 """A hypothesis counts only with this much more audio than the one before: decoding is
 deterministic, so a pass without new audio agrees with itself."""
+_CERTAIN_SAMPLES = samples_from_seconds(1.0)
+"""On a window shorter than this the model guesses, often twice the same: it counts for nothing."""
 _SHORTEST_SAMPLES = samples_from_seconds(0.1)
 """Less audio than this cannot hold a word."""
 _LIMIT_FACTOR = 1.5
@@ -244,7 +246,7 @@ class Transcriber:
         if utterance.looped:
             return [], None
         heard = _Heard(seconds(done.start_sample), done.end_sample, hypothesis.words)
-        counts = (
+        fresh = (
             not utterance.heard
             or heard.end_sample >= utterance.heard[-1].end_sample + _FRESH_SAMPLES
         )
@@ -252,7 +254,9 @@ class Transcriber:
         utterance.aligned = hypothesis.timing == "aligned"
         events: list[Event] = []
         if utterance.end_sample is None or not utterance.covered:
-            if counts:
+            if fresh and done.end_sample - done.start_sample < _CERTAIN_SAMPLES:
+                events += self._show(utterance, Commit((), self._after_seam(heard)))
+            elif fresh:
                 utterance.heard.append(heard)
                 while len(utterance.heard) > self._commit_policy.history:
                     utterance.heard.popleft()
@@ -339,6 +343,10 @@ class Transcriber:
             self._inside(newest.start_s),
             seconds(newest.end_sample),
         )
+        return self._show(utterance, commit)
+
+    def _show(self, utterance: _Utterance, commit: Commit) -> list[Event]:
+        """Commit words and show the tentative rest."""
         words, tentative = commit.words, commit.tentative
         if not self._language_of(utterance):
             words, tentative = (), (*words, *tentative)  # nothing is certain in no language

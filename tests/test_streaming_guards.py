@@ -95,6 +95,18 @@ def test_a_squeezed_copy_of_what_was_said_is_removed_and_the_original_stays() ->
     assert text_of(drop_past_end(said, 9.0)) == f" {copy}"
 
 
+def test_invented_words_of_which_some_find_a_little_room_are_removed() -> None:
+    copy = "thank you for listening."
+    late = [
+        *squeezed(f"{copy[:-11]}", 1.2),
+        Word(" listening.", 1.2, 1.28, 0.9),
+        *squeezed(copy, 1.28),
+        *squeezed("thank you for", 1.34),
+        Word(" listening.", 1.34, 1.6, 0.9),
+    ]
+    assert text_of(drop_past_end([*words(copy), *late], 3.0)) == f" {copy}"
+
+
 def test_a_repetition_that_other_words_follow_was_said() -> None:
     assert loop_start(words("five five five five five is my number please call")) is None
 

@@ -26,6 +26,10 @@ _TOKENS_SPARE = 8
 _ORDINARY = 0.5
 """Ordinary speech relative to the fastest."""
 
+_MOMENT_S = 0.03
+"""A word shorter than this has no duration: one position of the encoder, and rounding."""
+_TOO_FAST_S = 0.05
+"""Nobody says words at this rate on average."""
 _INVENTED_WORDS = 3
 """Words that nobody says in one moment."""
 
@@ -87,16 +91,14 @@ def drop_noise_tags(words: Sequence[Word]) -> list[Word]:
 
 
 def drop_past_end(words: Sequence[Word], end_s: float) -> list[Word]:
-    """Remove trailing words that have no duration.
+    """Remove trailing words that have no duration, or hardly any.
 
     Words invented past the end of the audio find nothing to align to and collapse onto one
     moment: the last frames, or the end of the last word, which they squeeze. One or two
     squeezed words elsewhere are an accident of alignment and stay, and so does the first of
     them where it goes on with a sentence.
     """
-    squeezed = len(words)
-    while squeezed and words[squeezed - 1].end_s - words[squeezed - 1].start_s < 0.03:
-        squeezed -= 1
+    squeezed = _squeezed_start(words)
     n_squeezed = len(words) - squeezed
     at_end = n_squeezed > 0 and words[squeezed].start_s >= end_s - 0.1
     if n_squeezed < _INVENTED_WORDS and not at_end:
@@ -105,6 +107,15 @@ def drop_past_end(words: Sequence[Word], end_s: float) -> list[Word]:
     if keep == squeezed > 0 and not ends_sentence(words[squeezed - 1].text):
         keep += 1
     return list(words[:keep])
+
+
+def _squeezed_start(words: Sequence[Word]) -> int:
+    """Index of the first word without duration after which nothing has a speakable one."""
+    for i, word in enumerate(words):
+        span_s = words[-1].end_s - word.start_s
+        if word.end_s - word.start_s < _MOMENT_S and span_s < _TOO_FAST_S * (len(words) - i):
+            return i
+    return len(words)
 
 
 def _repeat_start(keys: Sequence[str], squeezed: int) -> int:
