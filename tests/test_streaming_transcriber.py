@@ -301,15 +301,15 @@ def test_a_cut_lies_inside_the_utterance_even_if_its_window_reaches_further_back
 
 
 def test_what_is_heard_in_less_than_a_second_is_shown_and_not_committed() -> None:
-    transcriber = make()
+    transcriber = make(chunk_s=0.4)
     transcriber.open(0, 0)
     guess, heard = words("a guess", step_s=0.2), words("it was", step_s=0.3)
-    for until_s in (0.5, 0.99):
+    for until_s in (0.4, 0.8):
         (shown,) = hear(transcriber, until_s, guess)
         assert isinstance(shown, Partial)
         assert (shown.committed, shown.words) == ("", guess)
-    assert committed(hear(transcriber, 1.5, heard)) == ""
-    assert committed(hear(transcriber, 2.0, heard)) == " it was"
+    assert committed(hear(transcriber, 1.2, heard)) == ""
+    assert committed(hear(transcriber, 1.6, heard)) == " it was"
 
 
 def test_a_long_window_is_trimmed_at_a_committed_word() -> None:
