@@ -33,6 +33,8 @@ _FULL_CONTEXT = 1500
 """Encoder positions of 20 ms in Whisper's 30 s."""
 _MARGIN = 192
 """Positions beyond the window's own. Measured: 16 to 128 fall into loops on some windows."""
+_LEAST_CONTEXT = 384
+"""Fewer positions than this cost little less and garble the first words of an utterance."""
 _MAX_FRAMES = 2 * _FULL_CONTEXT
 _MIN_FRAMES = 16
 """whisper.cpp hears nothing in less than 100 ms, and its word times need eight positions:
@@ -163,7 +165,7 @@ class WhisperCppBackend:
             raise BackendError(f"a window of {n_frames} frames is longer than 30 s")
         if n_frames < _MIN_FRAMES:
             return Hypothesis(words=(), language=window.language or window.fallback_language or "")
-        context = min(n_frames // 2 + _MARGIN, _FULL_CONTEXT)
+        context = min(max(n_frames // 2 + _MARGIN, _LEAST_CONTEXT), _FULL_CONTEXT)
         if window.careful:
             context = _FULL_CONTEXT
         language, probability, detected = self._language(window)
