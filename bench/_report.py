@@ -17,7 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RECORDINGS", "markdown", "median_s", "report"]
+__all__ = ["RECORDINGS", "markdown", "median_s", "report", "require_recordings"]
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -26,6 +26,12 @@ RECORDINGS = Path(
     os.environ.get("STREAM_TRANSCRIBE_RECORDINGS") or ROOT.parent / "shared" / "audio"
 )
 """Recordings with references that the repository does not ship; may be absent."""
+
+
+def require_recordings() -> None:
+    """End with one line where they are absent."""
+    if not (RECORDINGS / "manifest.json").is_file():
+        sys.exit("no recordings: set STREAM_TRANSCRIBE_RECORDINGS to a folder of them")
 
 
 def median_s(work: Callable[[], object], repeats: int) -> float:

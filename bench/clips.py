@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 
-from _report import RECORDINGS, report
+from _report import RECORDINGS, report, require_recordings
 
 from streaming.app import Settings, make_worker
 from streaming.app.evaluate_command import measure_clip
@@ -82,4 +82,5 @@ def _measure() -> Iterator[dict[str, str | float]]:
 
 
 if __name__ == "__main__":
+    require_recordings()
     report("Clips, streamed", lambda: list(_measure()), ("pywhispercpp", "numba", "numpy"))

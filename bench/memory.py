@@ -16,7 +16,7 @@ from typing import Self
 
 import numpy as np
 import psutil
-from _report import RECORDINGS, report
+from _report import RECORDINGS, report, require_recordings
 
 from sources.file import FileSource
 from streaming import AudioChunk, Stats
@@ -113,4 +113,5 @@ async def _measure() -> list[dict[str, str | float]]:
 
 
 if __name__ == "__main__":
+    require_recordings()
     report("Half an hour", lambda: asyncio.run(_measure()), ("pywhispercpp", "numba", "numpy"))

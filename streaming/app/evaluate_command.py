@@ -87,6 +87,8 @@ def _clips(
             raise ConfigurationError(f"cannot read {reference}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise ConfigurationError(f"{reference} is not UTF-8 text") from None
+        if not text.strip():
+            raise ConfigurationError(f"{reference} is empty: there is nothing to compare with")
     return (Clip(Path(audio).name, Path(audio), text, settings.languages[0] or "auto"),)
 
 
