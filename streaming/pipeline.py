@@ -117,7 +117,10 @@ class Pipeline:
             BackendError: the native core failed.
             SinkError: a destination failed.
         """
+        if self._running:
+            raise RuntimeError("a pipeline runs once; make another one")
         session = await self._session()
+        self._running = True
         clock_s = 0.0
         try:
             async with (
@@ -163,9 +166,6 @@ class Pipeline:
         backend = self._backend
         if backend is None:
             raise RuntimeError("use the pipeline as an async context manager")
-        if self._running:
-            raise RuntimeError("a pipeline runs once; make another one")
-        self._running = True
         fixed = self._pass_cost_s is not None
         started = SessionStarted(
             session="simulated" if fixed else uuid.uuid4().hex,

@@ -238,7 +238,25 @@ class LoudnessVad:
         pass
 
 
-class ScriptedSource:
+class _Opened:
+    """Knows whether it is inside its ``async with``."""
+
+    is_open = False
+
+    async def __aenter__(self) -> Self:
+        self.is_open = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.is_open = False
+
+
+class ScriptedSource(_Opened):
     """Yields what it is given; ``paced`` waits on the loop's clock until it was said."""
 
     def __init__(
@@ -254,19 +272,6 @@ class ScriptedSource:
         self.paced = paced
         self.error = error
         self.taken = 0
-        self.is_open = False
-
-    async def __aenter__(self) -> Self:
-        self.is_open = True
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.is_open = False
 
     async def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]:
         clock = asyncio.get_running_loop().time
@@ -280,25 +285,12 @@ class ScriptedSource:
             raise SourceError(self.error)
 
 
-class ListSink:
+class ListSink(_Opened):
     """Keeps events; fails at the event with the number ``fails_at``."""
 
     def __init__(self, *, fails_at: int | None = None) -> None:
         self.events: list[Event] = []
         self.fails_at = fails_at
-        self.is_open = False
-
-    async def __aenter__(self) -> Self:
-        self.is_open = True
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.is_open = False
 
     async def write(self, event: Event) -> None:
         assert self.is_open

@@ -12,7 +12,7 @@ from streaming.audio import samples_from_seconds
 from streaming.events import Committed, Event, Final, Partial, Word
 from streaming.options import TranscriberOptions
 from streaming.protocols import Commit, Hypothesis
-from streaming.transcriber import Pass, Transcriber
+from streaming.transcriber import Pass, QuietestPoint, Transcriber
 
 
 def at(time_s: float) -> int:
@@ -35,6 +35,17 @@ def make(agreement: int = 2, quiet: int | None = None, **options: Any) -> Transc
         TrimAtWord(chosen.window_s, chosen.left_context_s),
         lambda stretch, low, high: quiet if quiet is not None else (low + high) // 2,
     )
+
+
+def first_asked() -> tuple[list[tuple[int, int]], QuietestPoint]:
+    """Finds every range quietest where it begins, and keeps the ranges it was asked for."""
+    asked: list[tuple[int, int]] = []
+
+    def quietest(stretch: int, low: int, high: int) -> int:
+        asked.append((low, high))
+        return low
+
+    return asked, quietest
 
 
 def hear(
@@ -265,12 +276,7 @@ def test_speech_without_a_committed_word_is_cut_where_it_is_quietest() -> None:
 
 
 def test_the_quietest_point_is_looked_for_inside_the_utterance() -> None:
-    asked: list[tuple[int, int]] = []
-
-    def quietest(stretch: int, low: int, high: int) -> int:
-        asked.append((low, high))
-        return low
-
+    asked, quietest = first_asked()
     transcriber = Transcriber(
         TranscriberOptions(), LocalAgreement(), TrimAtWord(), quietest_point=quietest
     )
@@ -280,12 +286,7 @@ def test_the_quietest_point_is_looked_for_inside_the_utterance() -> None:
 
 
 def test_a_cut_lies_inside_the_utterance_even_if_its_window_reaches_further_back() -> None:
-    asked: list[tuple[int, int]] = []
-
-    def quietest(stretch: int, low: int, high: int) -> int:
-        asked.append((low, high))
-        return low
-
+    asked, quietest = first_asked()
     transcriber = Transcriber(
         TranscriberOptions(language="en"), LocalAgreement(), TrimAtWord(), quietest
     )

@@ -134,26 +134,17 @@ class WhisperCppBackend:
         so one pass with many segments makes that place part of it for good. Such a pass is
         had by sampling a dozen random tokens and cutting the text at every one.
         """
-        core = self._core
-        self._set_mel(np.zeros((self.n_mels, _MIN_FRAMES), np.float32), 128)
-        params = core.whisper_full_default_params(
-            core.whisper_sampling_strategy.WHISPER_SAMPLING_GREEDY
-        )
-        params.n_threads = self._threads
-        params.audio_ctx = 64
-        params.duration_ms = _MIN_FRAMES * 10
+        context = 64
+        self._set_mel(np.zeros((self.n_mels, _MIN_FRAMES), np.float32), 2 * context)
+        params = self._parameters(_MIN_FRAMES, context)
         params.language = "en"
         params.greedy = {"best_of": 1}
         params.temperature = 10.0  # any token is as likely as any other
-        params.temperature_inc = 0.0
         params.no_speech_thold = 2.0  # a probability never reaches it
         params.max_tokens = 12
-        params.single_segment = True
-        params.no_timestamps = True
         params.token_timestamps = True
         params.max_len = 1
-        params.print_progress = False
-        core.whisper_full(self._context, params, _NO_AUDIO, 0)
+        self._core.whisper_full(self._context, params, _NO_AUDIO, 0)
 
     # -- one pass ---------------------------------------------------------------------------
 
@@ -216,11 +207,7 @@ class WhisperCppBackend:
         self._set_mel(window.mel, _MAX_FRAMES)
         # Detection encodes with the context of the call before, which can be set only by a
         # call; this one stops in front of its encoder.
-        params = core.whisper_full_default_params(
-            core.whisper_sampling_strategy.WHISPER_SAMPLING_GREEDY
-        )
-        params.print_progress = False
-        params.audio_ctx = _FULL_CONTEXT
+        params = self._parameters(window.n_frames, _FULL_CONTEXT)
         core.assign_encoder_begin_callback(params, _stop)
         core.whisper_full(self._context, params, _NO_AUDIO, 0)
         probabilities = np.zeros(core.whisper_lang_max_id() + 1, dtype=np.float32)
@@ -232,23 +219,11 @@ class WhisperCppBackend:
         core = self._core
         assert window.n_frames <= 2 * audio_context <= _MAX_FRAMES  # else whisper.cpp aborts
         duration_s = window.n_frames * FRAME_S
-        params = core.whisper_full_default_params(
-            core.whisper_sampling_strategy.WHISPER_SAMPLING_GREEDY
-        )
-        params.n_threads = self._threads
-        params.audio_ctx = audio_context
-        params.duration_ms = window.n_frames * 10
+        params = self._parameters(window.n_frames, audio_context)
         params.max_tokens = token_limit(duration_s, language, careful=window.careful)
         params.language = language
         params.translate = window.task == "translate"
-        params.no_context = True
-        params.single_segment = True
-        params.no_timestamps = True
         params.suppress_nst = True
-        params.temperature_inc = 0.0  # no second guesses at a higher temperature
-        params.print_progress = False
-        params.print_realtime = False
-        params.print_timestamps = False
         prompt = self._prompt(window)
         if prompt:
             params.set_prompt_tokens(prompt)
@@ -259,6 +234,24 @@ class WhisperCppBackend:
         if status != 0:
             raise BackendError(f"whisper.cpp failed with status {status}")
         return self._words(window, language)
+
+    def _parameters(self, n_frames: int, audio_context: int) -> Any:
+        """What every call of whisper.cpp here has in common."""
+        core = self._core
+        params = core.whisper_full_default_params(
+            core.whisper_sampling_strategy.WHISPER_SAMPLING_GREEDY
+        )
+        params.n_threads = self._threads
+        params.audio_ctx = audio_context
+        params.duration_ms = n_frames * 10
+        params.no_context = True
+        params.single_segment = True
+        params.no_timestamps = True
+        params.temperature_inc = 0.0  # no second guesses at a higher temperature
+        params.print_progress = False
+        params.print_realtime = False
+        params.print_timestamps = False
+        return params
 
     def _prompt(self, window: Window) -> list[int]:
         encode = self._vocabulary.encode
