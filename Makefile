@@ -39,7 +39,7 @@ test: $(STAMP)
 
 check: lint types
 	@echo "==> tests without a model"
-	@$(BIN)/python -m pytest -m "not needs_model"
+	@$(BIN)/python -m pytest -n auto -m "not needs_model"
 
 lint: $(STAMP)
 	@echo "==> lint"
