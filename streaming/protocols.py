@@ -152,6 +152,9 @@ class Hypothesis:
     looped: bool = False
     """The core repeated itself; the repetition was cut. Another pass over the same audio with
     ``Window.careful`` may do better."""
+    n_forced: int | None = None
+    """How many words at the start are ``Window.prefix`` as it was given; None where it was not
+    forced, so that the seam has to be looked for."""
 
 
 class Backend(Protocol):
@@ -165,7 +168,8 @@ class Backend(Protocol):
     """80 or 128."""
     multilingual: bool
     forces_prefix: bool
-    """True where ``Window.prefix`` is forced; the hypothesis then still contains it."""
+    """True where ``Window.prefix`` is forced, unless the window is careful; the hypothesis then
+    begins with it and says so in ``n_forced``."""
 
     def decode(self, window: Window) -> Hypothesis:
         """Decode one window. Stateless between calls; one call at a time.

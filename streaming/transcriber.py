@@ -80,6 +80,11 @@ class _Heard:
     start_s: float
     end_sample: int
     words: tuple[Word, ...]
+    new_from: int | None
+    """Index of its first word that was not committed before it; None where the backend does
+    not tell."""
+    n_committed: int
+    """Words that the session had committed before it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -148,6 +153,7 @@ class Transcriber:
         self._numbers = 0
         self._language = options.language
         self._recent: deque[Word] = deque(maxlen=_RECENT_WORDS)
+        self._n_committed = 0
         self._context_from_s = 0.0
 
     # -- what the segmenter found ---------------------------------------------------------
@@ -245,7 +251,13 @@ class Transcriber:
         utterance.looped = looped and not done.careful
         if utterance.looped:
             return [], None
-        heard = _Heard(seconds(done.start_sample), done.end_sample, hypothesis.words)
+        heard = _Heard(
+            seconds(done.start_sample),
+            done.end_sample,
+            hypothesis.words,
+            hypothesis.n_forced,
+            self._n_committed,
+        )
         fresh = (
             not utterance.heard
             or heard.end_sample >= utterance.heard[-1].end_sample + _FRESH_SAMPLES
@@ -334,6 +346,10 @@ class Transcriber:
         return tuple(w for w in self._recent if _middle_s(w) > start_s)
 
     def _after_seam(self, heard: _Heard) -> tuple[Word, ...]:
+        """Its words that are not committed yet."""
+        if heard.new_from is not None:
+            # What was committed since then was a prefix of the words that were new.
+            return heard.words[heard.new_from + self._n_committed - heard.n_committed :]
         return heard.words[seam(self._inside(heard.start_s), heard.words) :]
 
     def _agree(self, utterance: _Utterance, newest: _Heard) -> list[Event]:
@@ -377,6 +393,7 @@ class Transcriber:
             ordered.append(Word(word.text, floor_s, max(floor_s, word.end_s), word.probability))
         utterance.words.extend(ordered)
         self._recent.extend(ordered)
+        self._n_committed += len(ordered)
         return [
             Committed(
                 utterance=self._number(utterance),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streaming.errors import ModelError
 from streaming.mel_filters import slaney_filters
-from streaming.models.convert import convert, token_bytes
+from streaming.models.convert import convert
 from streaming.models.ct2_file import Ct2File
 from streaming.models.ggml_file import F16, F32, Tensor, read_index
 
@@ -124,22 +124,11 @@ def test_the_model_may_be_cut_in_parts_anywhere(
     assert converted(parts_of(tmp_path, *pieces), vocabulary) == result[0]
 
 
-def test_tokens_are_the_bytes_behind_the_printable_characters(tmp_path: Path) -> None:
-    path = tmp_path / "vocabulary.txt"
-    expected = write_vocabulary(path)
-    assert token_bytes(path) == expected
-
-
 def test_a_short_vocabulary_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "vocabulary.txt"
     path.write_text("!\n" * 50256)
     with pytest.raises(ModelError, match="not Whisper's vocabulary"):
-        token_bytes(path)
-
-
-def test_a_missing_vocabulary_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="cannot read"):
-        token_bytes(tmp_path / "vocabulary.txt")
+        converted(parts_of(tmp_path, MODEL), path)
 
 
 @pytest.mark.parametrize("length", [0, 3, 100, len(MODEL) // 2, len(MODEL) - 1])

@@ -32,7 +32,7 @@ def part(tmp_path: Path) -> Path:
 def fetch(server: ModelServer, part: Path, size_bytes: int = len(CONTENT)) -> list[int]:
     told: list[int] = []
     url = f"{server.url}/model.bin"
-    download(url, part, size_bytes, advance=told.append, pause_s=0.001)
+    download(url, part, size_bytes, magic=MAGIC, advance=told.append, pause_s=0.001)
     return told
 
 
@@ -177,7 +177,7 @@ def test_nobody_listening_is_told_at_once(part: Path, monkeypatch: pytest.Monkey
         url = f"http://127.0.0.1:{unused.getsockname()[1]}/model.bin"
         start = time.monotonic()
         with pytest.raises(ModelError, match=r"cannot reach http://127.*[Rr]efused"):
-            download(url, part, 100)
+            download(url, part, 100, magic=MAGIC)
         assert time.monotonic() - start < 5
 
 
@@ -187,5 +187,5 @@ def test_the_proxy_of_the_environment_is_used(
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("http_proxy", server.url)
     server.files["http://models.invalid/model.bin"] = CONTENT
-    download("http://models.invalid/model.bin", part, len(CONTENT))
+    download("http://models.invalid/model.bin", part, len(CONTENT), magic=MAGIC)
     assert part.read_bytes() == CONTENT

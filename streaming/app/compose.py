@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ from policies.trimming import TrimAtWord
 from sources.file import FileSource
 
 from ..backends.worker import BackendWorker
+from ..errors import ConfigurationError
 from ..events import Event
-from ..models import ModelStore, Progress
+from ..models import Ct2Store, ModelStore, Progress, is_ggml
 from ..pipeline import Pipeline
 from ..protocols import Backend, Sink, Source
 from ..session import SessionParts
 from .registry import POLICIES, VADS, build, maker
 from .settings import Settings, default_threads
 
-__all__ = ["BACKENDS", "make_parts", "make_pipeline", "make_worker", "transcribe"]
+__all__ = ["BACKENDS", "backend_for", "make_parts", "make_pipeline", "make_worker", "transcribe"]
 
 
 def _whisper_cpp(*, model: str, threads: int, progress: Progress | None) -> Backend:
@@ -34,11 +36,47 @@ def _whisper_cpp(*, model: str, threads: int, progress: Progress | None) -> Back
     )
 
 
+def _ctranslate2(
+    *,
+    model: str,
+    threads: int,
+    progress: Progress | None,
+    compute_type: str | None = None,
+    device: str = "cpu",
+) -> Backend:
+    if find_spec("ctranslate2") is None:
+        raise ConfigurationError(
+            'CTranslate2 is not installed: pip install "stream-transcribe[ct2]"'
+        )
+    from ..backends.ctranslate2 import CTranslate2Backend
+
+    files = Ct2Store().find(model, progress=progress)
+    return CTranslate2Backend(
+        files, model=model, threads=threads, compute_type=compute_type, device=device
+    )
+
+
 BACKENDS: Mapping[str, Callable[..., Backend]] = {
-    "auto": _whisper_cpp,
+    "ctranslate2": _ctranslate2,
     "whisper.cpp": _whisper_cpp,
 }
 """Each loads a model, and tells how it comes along if it has to be made or fetched first."""
+
+
+def backend_for(settings: Settings) -> str:
+    """The backend that a run takes: what was asked for, or what "auto" comes to.
+
+    That is CTranslate2 where it is installed, unless only whisper.cpp has the model at hand.
+    """
+    if settings.backend != "auto":
+        return settings.backend
+    if settings.compute_type or settings.compute_device != "cpu":
+        return "ctranslate2"
+    if find_spec("ctranslate2") is None or is_ggml(settings.model):
+        return "whisper.cpp"
+    store = Ct2Store()
+    elsewhere = not store.at_hand(settings.model) and ModelStore().at_hand(settings.model)
+    return "whisper.cpp" if elsewhere else "ctranslate2"
 
 
 def make_worker(settings: Settings, *, progress: Progress | None = None) -> BackendWorker:
@@ -49,16 +87,25 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
         progress: told how a model that has to be made or downloaded first comes along.
 
     Raises:
-        ConfigurationError: unknown backend.
+        ConfigurationError: an unknown backend, or choices that it does not have.
     """
+    backend = backend_for(settings)
+    more: dict[str, Any] = {}
+    if backend.partition(":")[0] == "ctranslate2":
+        more = {"compute_type": settings.compute_type, "device": settings.compute_device}
+    elif settings.compute_type or settings.compute_device != "cpu":
+        raise ConfigurationError(
+            f"--compute-type and --compute-device are for ctranslate2, not for {backend}"
+        )
     return BackendWorker(
         maker(
-            settings.backend,
+            backend,
             "streaming.backends",
             BACKENDS,
             model=settings.model,
             threads=settings.threads or default_threads(),
             progress=progress,
+            **more,
         )
     )
 

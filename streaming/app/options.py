@@ -68,7 +68,19 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default=d.backend,
         metavar="NAME",
-        help=f"{', '.join(names('streaming.backends', BACKENDS))} (default: %(default)s)",
+        help=f"auto, {', '.join(names('streaming.backends', BACKENDS))} (default: %(default)s, "
+        "ctranslate2 where it is installed)",
+    )
+    model.add_argument(
+        "--compute-type",
+        metavar="TYPE",
+        help="of ctranslate2: int8, float32, ... (default: int8 where the processor serves it)",
+    )
+    model.add_argument(
+        "--compute-device",
+        default=d.compute_device,
+        metavar="DEVICE",
+        help="of ctranslate2: cpu or cuda (default: %(default)s)",
     )
     model.add_argument(
         "--language",

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BackendError, ConfigurationError
+from ..errors import BackendError
 from ..events import Word
 from ..models.ggml_file import read_index
 from ..protocols import Hypothesis, Window
 from ..words import TimedToken, words_from_tokens
 from .guards import drop_noise_tags, drop_past_end, loop_start, token_limit
+from .language_choice import choose_language, given_language
 from .processor import require_processor
 from .vocabulary import Vocabulary
 from .word_timing import FRAME_S, shrink_to_voice
@@ -43,10 +44,6 @@ _CONTEXT_TOKENS = 32
 """Tokens of committed text in a prompt. Measured: 100 cost a fifth of a pass and hear no better."""
 _PROMPT_TOKENS = 100
 """Tokens of the user's prompt and hotwords; both together fit the model's 224."""
-_SURE = 0.5
-"""Probability from which a detected language is believed."""
-_STAYS = 20.0
-"""Odds that a stream stays in its language from one utterance to the next."""
 _NO_AUDIO = np.zeros(0, dtype=np.float32)
 
 
@@ -107,6 +104,9 @@ class WhisperCppBackend:
         self._vocabulary = Vocabulary(
             [core.whisper_token_to_bytes(context, i) for i in range(self._end_of_text)]
         )
+        self._languages = {
+            core.whisper_lang_str(i): i for i in range(core.whisper_lang_max_id() + 1)
+        }
         self._widen_segment_list()
 
     def decode(self, window: Window) -> Hypothesis:
@@ -184,22 +184,12 @@ class WhisperCppBackend:
         """Language of the window, its probability, and whether it was surely detected."""
         if not self.multilingual:
             return "en", 1.0, False
-        if window.language is not None:
-            if self._core.whisper_lang_id(window.language) < 0:
-                raise ConfigurationError(f"Whisper does not know the language {window.language!r}")
-            return window.language, 1.0, False
+        given = given_language(window, self._languages)
+        if given is not None:
+            return given
         probabilities = self._language_probabilities(window)
-        ids = [self._core.whisper_lang_id(code) for code in window.candidates]
-        likely = {i: float(probabilities[i]) for i in ids or range(len(probabilities))}
-        if window.fallback_language is not None:
-            before = self._core.whisper_lang_id(window.fallback_language)
-            likely[before] = likely.get(before, 0.0) * _STAYS
-        best = max(likely, key=lambda i: likely[i])
-        probability = likely[best] / (sum(likely.values()) or 1.0)
-        language = self._core.whisper_lang_str(best)
-        if probability >= _SURE:
-            return language, probability, True
-        return window.fallback_language or language, probability, False
+        by_code = {code: float(probabilities[i]) for code, i in self._languages.items()}
+        return choose_language(by_code, window)
 
     def _language_probabilities(self, window: Window) -> NDArray[np.float32]:
         """Of all languages, by id. At full context: on less, detection is unreliable."""

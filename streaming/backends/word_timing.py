@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..events import Word
 
-__all__ = ["FRAME_S", "shrink_to_voice"]
+__all__ = ["FRAME_S", "shrink_to_voice", "voiced_frames"]
 
 FRAME_S = 0.01
 """Seconds in a mel frame."""
@@ -25,7 +25,7 @@ _MARGIN_FRAMES = 3
 """Kept around the voice: consonants fade below the threshold first."""
 
 
-def _voiced_frames(mel: NDArray[np.float32]) -> NDArray[np.bool_]:
+def voiced_frames(mel: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which frames of a log-mel window, shape ``(n_mels, n_frames)``, are loud."""
     energy = mel.mean(axis=0)
     quiet, loud = np.percentile(energy, (10, 90))
@@ -46,7 +46,7 @@ def shrink_to_voice(
     """
     if not words or mel.shape[1] == 0:
         return list(words)
-    voiced = _voiced_frames(mel)
+    voiced = voiced_frames(mel)
     shrunk = []
     for word in words:
         first = max(int((word.start_s - window_start_s) / FRAME_S), 0)

@@ -18,8 +18,9 @@ from ..errors import ModelError
 from ..mel_filters import slaney_filters
 from .ct2_file import Ct2File
 from .ggml_file import F16, F32, ByteWriter, Header, write_head, write_tensor_head
+from .vocabulary_file import read_token_names, token_bytes
 
-__all__ = ["convert", "token_bytes"]
+__all__ = ["convert"]
 
 _N_TOKENS = 50257
 """Tokens that whisper.cpp keeps as text; it makes up the special ones itself."""
@@ -43,7 +44,7 @@ def convert(parts: Sequence[Path], vocabulary: Path, output: ByteWriter) -> None
         ModelError: the input is not a sound float16 Whisper model.
         OSError: the output cannot be written.
     """
-    tokens = token_bytes(vocabulary)
+    tokens = _text_tokens(vocabulary)
     try:
         with Ct2File(parts) as model:
             header = _header(model)
@@ -57,24 +58,13 @@ def convert(parts: Sequence[Path], vocabulary: Path, output: ByteWriter) -> None
         raise ModelError(f"{parts[0]} is not a Whisper model: {error}") from error
 
 
-def token_bytes(vocabulary: Path) -> list[bytes]:
-    """The bytes of each text token of a ``vocabulary.txt``.
-
-    GPT-2 writes bytes as printable characters: those that are printable in Latin-1 stand
-    for themselves, the others are counted up from U+0100.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(0x100) if byte not in printable]
-    byte_of = {chr(byte): byte for byte in printable}
-    byte_of |= {chr(0x100 + rank): byte for rank, byte in enumerate(others)}
+def _text_tokens(vocabulary: Path) -> list[bytes]:
+    names = read_token_names(vocabulary)[:_N_TOKENS]
     try:
-        tokens = vocabulary.read_bytes().decode().removesuffix("\n").split("\n")[:_N_TOKENS]
-        if len(tokens) < _N_TOKENS:
-            raise ValueError(len(tokens))
-        return [bytes(byte_of[character] for character in token) for token in tokens]
-    except OSError as error:
-        raise ModelError(f"cannot read {vocabulary}: {error.strerror or error}") from error
-    except (ValueError, KeyError):
+        if len(names) < _N_TOKENS:
+            raise KeyError(len(names))
+        return token_bytes(names)
+    except KeyError:
         raise ModelError(f"{vocabulary} is not Whisper's vocabulary") from None
 
 

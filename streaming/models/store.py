@@ -17,7 +17,7 @@ from . import hub
 from .cache import ModelCache, default_cache_dir, disk_errors, sha1_of
 from .catalogue import CATALOGUE, ModelSpec, file_name
 from .convert import convert
-from .ggml_file import ByteWriter, read_index
+from .ggml_file import MAGIC, ByteWriter, read_index
 from .quantize import quantize
 from .wheels import EXTRAS, ModelWheel, find_wheel
 
@@ -93,6 +93,10 @@ class ModelStore:
                 be had; the text says why.
         """
         return self._obtain(name, progress, repair=False)
+
+    def at_hand(self, name: str) -> bool:
+        """Whether the file is in the cache, or is a path."""
+        return _is_path(name) or self._cache.file(name).exists()
 
     def get(self, name: str, *, progress: Progress | None = None) -> Path:
         """Like `path`, but reads the whole file to check it, and replaces a damaged one."""
@@ -239,7 +243,7 @@ class ModelStore:
         self._cache.require_space(spec.size_bytes - there)
         url = f"{self._hub_url.rstrip('/')}/{target.name}"
         try:
-            hub.download(url, part, spec.size_bytes, advance=advance)
+            hub.download(url, part, spec.size_bytes, magic=MAGIC, advance=advance)
         except ModelError as error:
             raise ModelError(f"{error}; {self._way_out(spec)}") from error
         otherwise = (

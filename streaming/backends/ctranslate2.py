@@ -1,0 +1,305 @@
+"""CTranslate2, the engine of faster-whisper, on its own model files; the only importer of it.
+
+Two things make it fast here. It encodes exactly the frames it is given and a margin, and it
+takes the committed words of the window as a forced prefix, so that only the tail is decoded
+and no seam has to be found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..audio import SAMPLE_RATE
+from ..errors import BackendError, ConfigurationError, ModelError
+from ..events import Word, text_of
+from ..languages import LANGUAGES
+from ..models.ct2_store import Ct2Model
+from ..models.vocabulary_file import read_token_names, token_bytes
+from ..protocols import Hypothesis, Window
+from ..words import TimedToken, words_from_tokens
+from .guards import drop_noise_tags, drop_past_end, loop_start, token_limit
+from .language_choice import choose_language, given_language
+from .processor import require_processor
+from .vocabulary import Vocabulary
+from .word_timing import FRAME_S, shrink_to_voice, voiced_frames
+
+__all__ = ["CTranslate2Backend"]
+
+_FULL_CONTEXT = 1500
+"""Encoder positions of 20 ms in Whisper's 30 s."""
+_MARGIN = 192
+"""Positions beyond the window's own."""
+_MAX_FRAMES = 2 * _FULL_CONTEXT
+_MIN_FRAMES = 16
+"""Less cannot hold a word."""
+_CONTEXT_TOKENS = 32
+_PROMPT_TOKENS = 100
+_MOST_TOKENS = 448
+"""The decoder's positions: prompt, prefix and what is decoded."""
+
+
+_SPOKEN_S = 0.3
+"""Voice longer than this after the last committed word is a word, and not its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Specials:
+    """Ids of the tokens that are not text."""
+
+    end: int
+    """The first of them: all text tokens are below."""
+    start: int
+    previous: int
+    no_timestamps: int
+    transcribe: int
+    translate: int
+    languages: Mapping[str, int]
+
+
+class CTranslate2Backend:
+    """A Whisper model in CTranslate2's format.
+
+    Args:
+        files: the model's files.
+        model: its name, for people.
+        threads: threads of a pass.
+        compute_type: "int8", "float32", ... as CTranslate2 has them; None takes int8 where the
+            processor serves it, float16 on a graphics card.
+        device: "cpu" or "cuda".
+        margin: encoder positions beyond the window's own.
+
+    Raises:
+        BackendError: CTranslate2 cannot load the model.
+        ConfigurationError: CTranslate2 is not installed, or does not serve the compute type or
+            the device here.
+        ModelError: the vocabulary cannot be read.
+    """
+
+    name = "ctranslate2"
+    forces_prefix = True
+    n_mels: int
+    multilingual: bool
+
+    def __init__(
+        self,
+        files: Ct2Model,
+        *,
+        model: str,
+        threads: int,
+        compute_type: str | None = None,
+        device: str = "cpu",
+        margin: int = _MARGIN,
+    ) -> None:
+        require_processor()
+        try:
+            import ctranslate2
+        except ImportError:
+            raise ConfigurationError(
+                'CTranslate2 is not installed: pip install "stream-transcribe[ct2]"'
+            ) from None
+        names = read_token_names(files.vocabulary)
+        self.model = model
+        self._core = ctranslate2
+        import os
+        self._margin = int(os.environ.get("MARGIN", margin))
+        self._least = int(os.environ.get("LEAST", 0))
+        self._special = _specials(names)
+        self._vocabulary = Vocabulary(token_bytes(names[: self._special.end]))
+        try:
+            served = ctranslate2.get_supported_compute_types(device)
+            self._model: Any = ctranslate2.models.Whisper(
+                str(files.folder or model),
+                device=device,
+                compute_type=compute_type or _fastest(served, device),
+                intra_threads=threads,
+                inter_threads=1,
+                files=None if files.folder else _contents(files),
+            )
+        except ValueError as error:
+            raise ConfigurationError(f"CTranslate2: {error}") from error
+        except (RuntimeError, OSError) as error:
+            raise BackendError(f"CTranslate2 cannot load {model}: {error}") from error
+        self.n_mels = int(self._model.n_mels)
+        self.multilingual = bool(self._model.is_multilingual)
+
+    def decode(self, window: Window) -> Hypothesis:
+        """See `streaming.protocols.Backend`."""
+        n_frames = window.n_frames
+        if window.mel.shape[0] != self.n_mels:
+            raise BackendError(f"{self.model} takes {self.n_mels} mel bands, not {len(window.mel)}")
+        if n_frames > _MAX_FRAMES:
+            raise BackendError(f"a window of {n_frames} frames is longer than 30 s")
+        if n_frames < _MIN_FRAMES:
+            return Hypothesis(words=(), language=window.language or window.fallback_language or "")
+        try:
+            return self._decode(window)
+        except (RuntimeError, ValueError) as error:
+            raise BackendError(f"CTranslate2 failed: {error}") from error
+
+    def abort(self) -> None:
+        """Nothing: CTranslate2 cannot stop in the middle, and a pass ends by itself."""
+
+    def close(self) -> None:
+        """Free the model."""
+        self._model.unload_model()
+
+    # -- one pass ---------------------------------------------------------------------------
+
+    def _decode(self, window: Window) -> Hypothesis:
+        context = min(max(self._least, window.n_frames // 2 + self._margin), _FULL_CONTEXT)
+        if window.careful:
+            context = _FULL_CONTEXT
+        language, probability, detected = self._language(window)
+        encoded = self._encode(window.mel, context)
+        start = self._start(language, window.task)
+        nf = bool(window.careful or os.environ.get("NOFORCE"))
+        forced = () if nf else window.prefix
+        prefix = self._vocabulary.encode(text_of(forced))
+        text = self._generate(window, encoded, language, start, prefix)
+        words = self._words(window, language, encoded, start, prefix, text)
+        heard = drop_past_end([*forced, *words], window.end_sample / SAMPLE_RATE)
+        loop = loop_start(heard)
+        # What is committed stays, also where it is what the model then repeats.
+        kept = heard if loop is None else heard[: max(loop, len(forced))]
+        return Hypothesis(
+            words=(*forced, *kept[len(forced) :]),
+            language=language,
+            language_probability=probability,
+            language_detected=detected,
+            timing="aligned",
+            looped=loop is not None,
+            n_forced=None if nf else len(forced),
+        )
+
+    def _generate(
+        self,
+        window: Window,
+        encoded: Any,
+        language: str,
+        start: list[int],
+        prefix: list[int],
+    ) -> list[int]:
+        """Text tokens that follow the prefix."""
+        before = self._prompt(window)
+        given = [*before, *start, *prefix]
+        limit = token_limit(window.n_frames * FRAME_S, language, careful=window.careful)
+        limit = max(1, min(limit, _MOST_TOKENS // 2, _MOST_TOKENS - len(given)))
+        result = self._model.generate(
+            encoded,
+            [given],
+            beam_size=1,
+            # With this, the text cannot end where it begins.
+            suppress_blank=not prefix or _goes_on(window),
+            # CTranslate2 gives half of it to what is generated, or what the prompt leaves.
+            max_length=max(2 * limit, len(given) + limit),
+        )
+        text = [token for token in result[0].sequences_ids[0] if token < self._special.end]
+        return text[len(prefix) :]
+
+    def _encode(self, mel: NDArray[np.float32], context: int) -> Any:
+        """Encode the window, padded with silence to ``context`` positions."""
+        # Whisper clamps to 8 decades below the maximum and scales by 4: silence is max - 2.
+        padded = np.full((1, self.n_mels, 2 * context), mel.max() - 2.0, dtype=np.float32)
+        padded[0, :, : mel.shape[1]] = mel
+        return self._model.encode(self._core.StorageView.from_array(padded))
+
+    def _language(self, window: Window) -> tuple[str, float, bool]:
+        """Language of the window, its probability, and whether it was surely detected."""
+        if not self.multilingual:
+            return "en", 1.0, False
+        given = given_language(window, self._special.languages)
+        if given is not None:
+            return given
+        encoded = self._encode(window.mel, _FULL_CONTEXT)  # on less, detection is unreliable
+        heard = self._model.detect_language(encoded)[0]
+        return choose_language({token[2:-2]: p for token, p in heard}, window)
+
+    def _start(self, language: str, task: str) -> list[int]:
+        special = self._special
+        if not self.multilingual:
+            return [special.start, special.no_timestamps]
+        job = special.translate if task == "translate" else special.transcribe
+        return [special.start, special.languages[language], job, special.no_timestamps]
+
+    def _prompt(self, window: Window) -> list[int]:
+        encode = self._vocabulary.encode
+        asked = encode(" " + window.prompt.strip())[:_PROMPT_TOKENS] if window.prompt else []
+        before = asked + encode(window.context)[-_CONTEXT_TOKENS:]
+        return [self._special.previous, *before] if before else []
+
+    def _words(
+        self,
+        window: Window,
+        language: str,
+        encoded: Any,
+        start: list[int],
+        prefix: list[int],
+        text: list[int],
+    ) -> list[Word]:
+        """Words of the text after the prefix, with absolute times."""
+        if not text:
+            return []
+        # The sequence without <|notimestamps|>, as OpenAI's own alignment has it.
+        aligned = self._model.align(encoded, start[:-1], [[*prefix, *text]], [window.n_frames])[0]
+        pairs = np.asarray(aligned.alignments)
+        # Where a token gives way to the next one, in positions of 20 ms.
+        turns = pairs[np.flatnonzero(np.diff(pairs[:, 0], prepend=-1)), 1]
+        start_s = window.start_sample / SAMPLE_RATE
+        end_s = window.end_sample / SAMPLE_RATE
+        times_s = np.minimum(start_s + turns * (2 * FRAME_S), end_s).tolist()
+        times_s += [end_s] * (len(prefix) + len(text) + 1 - len(times_s))
+        tokens = [
+            TimedToken(
+                self._vocabulary.tokens[token],
+                times_s[i],
+                times_s[i + 1],
+                float(aligned.text_token_probs[i]),
+            )
+            for i, token in enumerate(text, start=len(prefix))
+        ]
+        words = drop_noise_tags(words_from_tokens(tokens, language))
+        return shrink_to_voice(words, window.mel, start_s)
+
+
+def _goes_on(window: Window) -> bool:
+    """Whether there is voice after the last word of the prefix."""
+    said_until = window.prefix[-1].end_s - window.start_sample / SAMPLE_RATE
+    rest = voiced_frames(window.mel)[max(0, round(said_until / FRAME_S)) :]
+    return int(np.count_nonzero(rest)) * FRAME_S >= _SPOKEN_S
+
+
+def _fastest(served: Collection[str], device: str) -> str:
+    wanted = "int8" if device == "cpu" else "float16"
+    return wanted if wanted in served else "default"
+
+
+def _contents(files: Ct2Model) -> dict[str, bytes]:
+    """The files by the names that CTranslate2 asks for; it keeps none of them."""
+    return {
+        "model.bin": b"".join(part.read_bytes() for part in files.parts),
+        "config.json": files.config.read_bytes(),
+        files.vocabulary.name: files.vocabulary.read_bytes(),
+    }
+
+
+def _specials(names: Sequence[str]) -> _Specials:
+    ids = {name: i for i, name in enumerate(names) if name.startswith("<|")}
+    try:
+        return _Specials(
+            end=ids["<|endoftext|>"],
+            start=ids["<|startoftranscript|>"],
+            previous=ids["<|startofprev|>"],
+            no_timestamps=ids["<|notimestamps|>"],
+            transcribe=ids["<|transcribe|>"],
+            translate=ids["<|translate|>"],
+            languages={code: ids[f"<|{code}|>"] for code in LANGUAGES if f"<|{code}|>" in ids},
+        )
+    except KeyError as error:
+        raise ModelError(f"the vocabulary has no {error}; it is not Whisper's") from None
