@@ -12,7 +12,7 @@ from policies.endpointing import TrailingSilence
 from policies.trimming import TrimAtWord
 from sources.file import FileSource
 
-from ..backends.worker import BackendWorker
+from ..backends.pool import BackendPool
 from ..events import Event
 from ..models import ModelStore, Progress
 from ..pipeline import Pipeline
@@ -41,7 +41,7 @@ BACKENDS: Mapping[str, Callable[..., Backend]] = {
 """Each loads a model, and tells how it comes along if it has to be made or fetched first."""
 
 
-def make_worker(settings: Settings, *, progress: Progress | None = None) -> BackendWorker:
+def make_worker(settings: Settings, *, progress: Progress | None = None) -> BackendPool:
     """A worker that will load the model; sessions with the same model may share it.
 
     Args:
@@ -51,7 +51,7 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
     Raises:
         ConfigurationError: unknown backend.
     """
-    return BackendWorker(
+    return BackendPool(
         maker(
             settings.backend,
             "streaming.backends",
@@ -86,7 +86,7 @@ def make_pipeline(
     settings: Settings,
     *,
     sinks: Sequence[Sink] = (),
-    worker: BackendWorker | None = None,
+    worker: BackendPool | None = None,
 ) -> Pipeline:
     """A pipeline with its own worker, or on one that is shared.
 
@@ -108,7 +108,7 @@ async def transcribe(
     source: Source | str | Path,
     *,
     sinks: Sequence[Sink] = (),
-    worker: BackendWorker | None = None,
+    worker: BackendPool | None = None,
     **choices: Any,
 ) -> AsyncGenerator[Event, None]:
     """Transcribe a source, or a media file by its path, and yield the events.
