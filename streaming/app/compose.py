@@ -42,10 +42,10 @@ BACKENDS: Mapping[str, Callable[..., Backend]] = {
 
 
 def make_worker(settings: Settings, *, progress: Progress | None = None) -> BackendPool:
-    """A worker that will load the model; sessions with the same model may share it.
+    """A pool that will load the model; sessions with the same model may share it.
 
     Args:
-        settings: model, backend and threads.
+        settings: model, backend, workers and threads.
         progress: told how a model that has to be made or downloaded first comes along.
 
     Raises:
@@ -57,9 +57,10 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
             "streaming.backends",
             BACKENDS,
             model=settings.model,
-            threads=settings.threads or default_threads(),
+            threads=settings.threads or default_threads(settings.workers),
             progress=progress,
-        )
+        ),
+        workers=settings.workers,
     )
 
 
