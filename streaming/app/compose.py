@@ -12,7 +12,7 @@ from policies.endpointing import TrailingSilence
 from policies.trimming import TrimAtWord
 from sources.file import FileSource
 
-from ..backends.worker import BackendWorker
+from ..backends.pool import BackendPool
 from ..events import Event
 from ..models import ModelStore, Progress
 from ..pipeline import Pipeline
@@ -41,25 +41,26 @@ BACKENDS: Mapping[str, Callable[..., Backend]] = {
 """Each loads a model, and tells how it comes along if it has to be made or fetched first."""
 
 
-def make_worker(settings: Settings, *, progress: Progress | None = None) -> BackendWorker:
-    """A worker that will load the model; sessions with the same model may share it.
+def make_worker(settings: Settings, *, progress: Progress | None = None) -> BackendPool:
+    """A pool that will load the model; sessions with the same model may share it.
 
     Args:
-        settings: model, backend and threads.
+        settings: model, backend, workers and threads.
         progress: told how a model that has to be made or downloaded first comes along.
 
     Raises:
         ConfigurationError: unknown backend.
     """
-    return BackendWorker(
+    return BackendPool(
         maker(
             settings.backend,
             "streaming.backends",
             BACKENDS,
             model=settings.model,
-            threads=settings.threads or default_threads(),
+            threads=settings.threads or default_threads(settings.workers),
             progress=progress,
-        )
+        ),
+        workers=settings.workers,
     )
 
 
@@ -86,7 +87,7 @@ def make_pipeline(
     settings: Settings,
     *,
     sinks: Sequence[Sink] = (),
-    worker: BackendWorker | None = None,
+    worker: BackendPool | None = None,
 ) -> Pipeline:
     """A pipeline with its own worker, or on one that is shared.
 
@@ -108,7 +109,7 @@ async def transcribe(
     source: Source | str | Path,
     *,
     sinks: Sequence[Sink] = (),
-    worker: BackendWorker | None = None,
+    worker: BackendPool | None = None,
     **choices: Any,
 ) -> AsyncGenerator[Event, None]:
     """Transcribe a source, or a media file by its path, and yield the events.
