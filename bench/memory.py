@@ -21,7 +21,7 @@ from _report import RECORDINGS, report, require_recordings
 from sources.file import FileSource
 from streaming import AudioChunk, Stats
 from streaming.app import Settings, make_pipeline, make_worker
-from streaming.backends.worker import BackendWorker
+from streaming.backends.pool import BackendPool
 from streaming.protocols import Backend, Hypothesis, Window
 
 _MINUTES = 30
@@ -90,7 +90,7 @@ async def _measure() -> list[dict[str, str | float]]:
     timed = _Timed(await asyncio.wrap_future(inner.loaded))
     largest = np.zeros((timed.n_mels, 3_000), dtype=np.float32)
     inner.submit(Window(start_sample=0, mel=largest, careful=True)).result()
-    worker = BackendWorker(lambda: timed)  # type: ignore[arg-type, return-value]
+    worker = BackendPool(lambda: timed)  # type: ignore[arg-type, return-value]
     source = _Joined()
     async with make_pipeline(source, settings, worker=worker) as pipeline:
         async for event in pipeline.events():

@@ -8,7 +8,7 @@
     session      the stages as one, still pure
     drivers      live (the event loop's clock), simulated (a virtual one)
     pipeline     source, session, backend and sinks, put together and taken apart
-    backends     native cores and the thread they run on
+    backends     native cores and the pool of threads they run on
     models       model files: found, made, fetched, checked
     offline      one pass over a whole recording, for comparison
     evaluation   event logs to error rates and delays
@@ -23,7 +23,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from .audio import SAMPLE_RATE, AudioChunk, Flush
-from .backends.worker import BackendWorker
+from .backends.pool import BackendPool
 from .errors import StreamingError
 from .events import (
     AudioDropped,
@@ -55,7 +55,7 @@ __all__ = [
     "SAMPLE_RATE",
     "AudioChunk",
     "AudioDropped",
-    "BackendWorker",
+    "BackendPool",
     "Committed",
     "Event",
     "Final",

@@ -196,7 +196,7 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats(Event):
-    """Totals of the session so far. Delays are commit delays in seconds.
+    """Totals of the session so far. Plain delays are commit delays; all in seconds.
 
     Here the delay of a word is ``clock_s`` of its commit minus the end the model gave it;
     the evaluator measures against an independent reading of the word's end.
@@ -213,6 +213,10 @@ class Stats(Event):
     delay_max_s: float | None = None
     peak_queue_s: float = 0.0
     """Most audio that ever waited for a pass, in seconds."""
+    queue_delay_p50_s: float | None = None
+    """How long a pass waited for other sessions' passes. Not part of ``compute_s``."""
+    queue_delay_p95_s: float | None = None
+    queue_delay_max_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

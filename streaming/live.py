@@ -9,13 +9,14 @@ other source waits.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 from .audio import AudioChunk, Flush, samples_from_seconds, seconds
-from .backends.worker import BackendWorker, Decoded
+from .backends.pool import BackendPool, Decoded
 from .channel import Channel, ChannelClosed
 from .events import Event
 from .input import Input
@@ -30,7 +31,7 @@ _CHANNEL_SAMPLES = samples_from_seconds(10.0)
 async def drive_live(
     session: Session,
     items: Input,
-    worker: BackendWorker,
+    worker: BackendPool,
     *,
     live: bool,
 ) -> AsyncGenerator[Event, None]:
@@ -39,7 +40,8 @@ async def drive_live(
     Args:
         session: a fresh session.
         items: the audio.
-        worker: decodes; only one pass of this session is ever out.
+        worker: decodes, the most urgent pass of all sessions first; only one of this session is
+            ever out.
         live: True drops the oldest audio when work does not keep up; False waits.
     """
     driver = _LiveDriver(session, worker, live)
@@ -58,7 +60,7 @@ async def drive_live(
 
 
 class _LiveDriver:
-    def __init__(self, session: Session, worker: BackendWorker, live: bool) -> None:
+    def __init__(self, session: Session, worker: BackendPool, live: bool) -> None:
         self._session = session
         self._worker = worker
         self._channel = Channel(_CHANNEL_SAMPLES, overflow="drop_oldest" if live else "wait")
@@ -128,7 +130,8 @@ class _LiveDriver:
 
     def _start_pass(self) -> None:
         if self._decoding is None and (due := self._session.next_pass()) is not None:
-            future = self._worker.submit(self._session.window(due))
+            deadline_s = time.monotonic() + due.patience_s
+            future = self._worker.submit(self._session.window(due), deadline_s=deadline_s)
             self._decoding = (due, asyncio.wrap_future(future))
 
     def _finish_pass(self) -> list[Event]:
@@ -136,7 +139,9 @@ class _LiveDriver:
             return []
         (due, future), self._decoding = self._decoding, None
         decoded = future.result()
-        return self._session.complete(due, decoded.hypothesis, decoded.compute_s, self.now_s)
+        return self._session.complete(
+            due, decoded.hypothesis, decoded.compute_s, self.now_s, queue_s=decoded.queue_s
+        )
 
     async def _something(self) -> None:
         futures: list[asyncio.Future[Any]] = []

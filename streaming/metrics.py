@@ -51,12 +51,20 @@ class SessionMetrics:
         self.passes = 0
         self.peak_queue_s = 0.0
         self.delays = DelayHistogram()
+        self.queue_delays = DelayHistogram()
 
-    def pass_done(self, compute_s: float, queue_s: float) -> None:
-        """Count a pass that took ``compute_s`` while ``queue_s`` of audio arrived behind it."""
+    def pass_done(self, compute_s: float, *, backlog_s: float, queue_s: float) -> None:
+        """Count a pass.
+
+        Args:
+            compute_s: what it took.
+            backlog_s: audio that arrived behind it.
+            queue_s: how long it waited for other sessions' passes before.
+        """
         self.passes += 1
         self.compute_s += compute_s
-        self.peak_queue_s = max(self.peak_queue_s, queue_s)
+        self.peak_queue_s = max(self.peak_queue_s, backlog_s)
+        self.queue_delays.add(queue_s)
 
     def stats(self) -> Stats:
         """The event, not yet stamped."""
@@ -70,4 +78,7 @@ class SessionMetrics:
             delay_p95_s=self.delays.percentile(95),
             delay_max_s=self.delays.max_s,
             peak_queue_s=self.peak_queue_s,
+            queue_delay_p50_s=self.queue_delays.percentile(50),
+            queue_delay_p95_s=self.queue_delays.percentile(95),
+            queue_delay_max_s=self.queue_delays.max_s,
         )

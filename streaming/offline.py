@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from .audio import AudioChunk, Samples, quietest_point, samples_from_seconds
-from .backends.worker import BackendWorker
+from .backends.pool import BackendPool
 from .events import Word
 from .mel import IncrementalMel
 from .protocols import Source, Window
@@ -26,7 +26,7 @@ _SHORTEST = samples_from_seconds(18.0)
 
 
 async def decode_offline(
-    source: Source, worker: BackendWorker, *, language: str | None = None
+    source: Source, worker: BackendPool, *, language: str | None = None
 ) -> tuple[Word, ...]:
     """Words of a whole recording, with absolute times.
 

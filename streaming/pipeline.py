@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Self
 
-from .backends.worker import BackendWorker
+from .backends.pool import BackendPool
 from .errors import ConfigurationError, SinkError, StreamingError
 from .events import Event, SessionStarted
 from .input import Input
@@ -32,11 +32,11 @@ class Pipeline:
 
     Leaving it closes source and sinks.
     Cancelling stops within a moment; a native pass that is under way ends by itself on the
-    worker's thread and is discarded.
+    backend's thread and is discarded.
 
     Args:
         source: where the audio comes from.
-        worker: the loaded (or loading) backend.
+        worker: the loaded (or loading) backends.
         parts: options, detector and policies.
         sinks: where events go; each sees every event, in order.
         pace: "realtime" for anything live or paced, "fast", or "simulated".
@@ -48,7 +48,7 @@ class Pipeline:
     def __init__(
         self,
         source: Source,
-        worker: BackendWorker,
+        worker: BackendPool,
         parts: SessionParts,
         sinks: Sequence[Sink] = (),
         *,

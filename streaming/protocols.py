@@ -158,7 +158,7 @@ class Hypothesis:
 
 
 class Backend(Protocol):
-    """A loaded model. ``decode`` blocks; a `BackendWorker` runs it on its own thread."""
+    """A loaded model. ``decode`` blocks; a `BackendPool` runs it on a thread of its own."""
 
     name: str
     """"whisper.cpp", ..."""

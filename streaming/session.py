@@ -247,16 +247,22 @@ class Session:
         )
 
     def complete(
-        self, done: Pass, hypothesis: Hypothesis, compute_s: float, clock_s: float
+        self,
+        done: Pass,
+        hypothesis: Hypothesis,
+        compute_s: float,
+        clock_s: float,
+        *,
+        queue_s: float = 0.0,
     ) -> list[Event]:
-        """Take what a pass heard and what it cost."""
+        """Take what a pass heard, what it cost, and how long it waited for other sessions'."""
         events, cut = self._transcriber.complete(done, hypothesis)
         if cut is not None:
             self._segmenter.cut(cut)
         # The last pass of an utterance may end before audio that another one has heard.
         self._heard_until = max(self._heard_until, done.end_sample)
         backlog = 0 if self._finished else max(0, self.audio_end - self._heard_until)
-        self.metrics.pass_done(compute_s, seconds(backlog))
+        self.metrics.pass_done(compute_s, backlog_s=seconds(backlog), queue_s=queue_s)
         if not self._finished:
             events += self._watch_load(backlog)
         self._forget_stretches()

@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from .audio import AudioChunk, Flush, seconds
-from .backends.worker import BackendWorker, Decoded
+from .backends.pool import BackendPool, Decoded
 from .events import Event
 from .input import Input
 from .session import Session, pieces
@@ -38,7 +38,7 @@ class _Running:
 class _VirtualCore:
     """The backend as the virtual clock sees it: busy with at most one pass."""
 
-    def __init__(self, session: Session, worker: BackendWorker, pass_cost_s: float | None) -> None:
+    def __init__(self, session: Session, worker: BackendPool, pass_cost_s: float | None) -> None:
         self._session = session
         self._worker = worker
         self._pass_cost_s = pass_cost_s
@@ -64,14 +64,14 @@ class _VirtualCore:
         return events
 
 
-async def _decode(session: Session, worker: BackendWorker, due: Pass) -> Decoded:
+async def _decode(session: Session, worker: BackendPool, due: Pass) -> Decoded:
     return await asyncio.wrap_future(worker.submit(session.window(due)))
 
 
 async def drive_simulated(
     session: Session,
     items: Input,
-    worker: BackendWorker,
+    worker: BackendPool,
     *,
     pass_cost_s: float | None = None,
 ) -> AsyncGenerator[Event, None]:
@@ -117,7 +117,7 @@ async def drive_simulated(
 
 
 async def drive_fast(
-    session: Session, items: Input, worker: BackendWorker
+    session: Session, items: Input, worker: BackendPool
 ) -> AsyncGenerator[Event, None]:
     """Yield the session's events as fast as the machine can."""
     zero_s = time.perf_counter()
@@ -129,7 +129,9 @@ async def drive_fast(
         events: list[Event] = []
         while (due := session.next_pass()) is not None:
             decoded = await _decode(session, worker, due)
-            events += session.complete(due, decoded.hypothesis, decoded.compute_s, clock_s())
+            events += session.complete(
+                due, decoded.hypothesis, decoded.compute_s, clock_s(), queue_s=decoded.queue_s
+            )
         return events
 
     for event in session.start(0.0):

@@ -48,6 +48,8 @@ _CONTEXT_GAP_S = 30.0
 """After this much silence, what was said before is no longer context."""
 _DETECT_SAMPLES = samples_from_seconds(3.0)
 """Audio that the detection of a language needs; on less, Whisper is often sure and wrong."""
+_SOON_S = 0.1
+"""Patience of a pass while nothing of the utterance is shown yet, and of a second try."""
 _RECENT_WORDS = 400
 """Committed words remembered for the seam and the context; more than a window holds."""
 
@@ -71,6 +73,8 @@ class Pass:
     fallback_language: str | None
     careful: bool
     """The pass before looped; this one is the second try."""
+    patience_s: float
+    """How long after it was asked for the answer still comes in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,9 +340,17 @@ class Transcriber:
             language=utterance.language or (None if detect else self._language),
             fallback_language=self._language,
             careful=utterance.looped,
+            patience_s=self._patience_s(utterance),
         )
         self._out = (issued, utterance)
         return issued
+
+    def _patience_s(self, utterance: _Utterance) -> float:
+        if utterance.end_sample is not None:
+            return 0.0  # its final waits for this pass
+        if utterance.latest is None or utterance.looped:
+            return _SOON_S
+        return seconds(self.cadence.chunk_samples)  # then the next pass is due
 
     def _inside(self, start_s: float) -> tuple[Word, ...]:
         """Committed words whose audio is in a window that starts at ``start_s``."""

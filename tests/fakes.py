@@ -17,7 +17,7 @@ from policies.endpointing import TrailingSilence
 from policies.local_agreement import LocalAgreement
 from policies.trimming import TrimAtWord
 from streaming.audio import SAMPLE_RATE, AudioChunk, Flush, Samples, samples_from_seconds, seconds
-from streaming.backends.worker import BackendWorker
+from streaming.backends.pool import BackendPool
 from streaming.errors import BackendError, SinkError, SourceError
 from streaming.events import Event, Word
 from streaming.options import TranscriberOptions, VadOptions
@@ -339,9 +339,10 @@ def make_parts(
 
 
 @contextmanager
-def worker_for(backend: ScriptedBackend) -> Iterator[BackendWorker]:
-    """A worker that is closed afterwards."""
-    worker = BackendWorker(lambda: backend)
+def worker_for(*backends: ScriptedBackend) -> Iterator[BackendPool]:
+    """A pool of so many workers that is closed afterwards."""
+    left = iter(backends)
+    worker = BackendPool(lambda: next(left), workers=len(backends))
     try:
         yield worker
     finally:

@@ -186,7 +186,7 @@ def test_pure_stages_know_no_clock_no_thread_and_no_loop() -> None:
     # Nor by way of another module.
     drivers = ("streaming.live", "streaming.simulated", "streaming.pipeline", "streaming.input")
     assert not offending(
-        [i for i in pure if i.name in (*drivers, "streaming.channel", "streaming.backends.worker")]
+        [i for i in pure if i.name in (*drivers, "streaming.channel", "streaming.backends.pool")]
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from streaming import BackendWorker, Committed, Event, Final
+from streaming import BackendPool, Committed, Event, Final
 from streaming.app import Settings, make_worker
 from streaming.app.evaluate_command import measure_clip
 from streaming.evaluation import Clip, Evaluation, check_events, evaluate, load_manifest
@@ -33,7 +33,7 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[dict[str, BackendWorker]]:
+def workers() -> Iterator[dict[str, BackendPool]]:
     by_model = {s.model: make_worker(s) for s in SETTINGS.values()}
     yield {name: by_model[s.model] for name, s in SETTINGS.items()}
     for worker in by_model.values():
@@ -46,7 +46,7 @@ def clips(recordings: Path) -> dict[str, Clip]:
 
 
 def stream(
-    clip: Clip, workers: dict[str, BackendWorker], name: str = "tiny.en"
+    clip: Clip, workers: dict[str, BackendPool], name: str = "tiny.en"
 ) -> tuple[Evaluation, list[Event]]:
     """Stream a clip; its log must keep every promise."""
     measured, events = asyncio.run(measure_clip(clip, SETTINGS[name], workers[name]))
@@ -70,7 +70,7 @@ def most_repeats(words: list[str], n: int = 4) -> int:
 
 
 def test_long_speech_is_heard_nearly_as_well_as_offline_and_soon(
-    clips: dict[str, Clip], workers: dict[str, BackendWorker]
+    clips: dict[str, Clip], workers: dict[str, BackendPool]
 ) -> None:
     evaluation, events = stream(clips["bush_radio_127s"], workers)
     assert evaluation.wer_lost is not None
@@ -83,7 +83,7 @@ def test_long_speech_is_heard_nearly_as_well_as_offline_and_soon(
 
 @pytest.mark.parametrize("name", ["jfk_11s", "harvard_18s", "bush_columbia_29s"])
 def test_first_and_last_words_are_there(
-    name: str, clips: dict[str, Clip], workers: dict[str, BackendWorker]
+    name: str, clips: dict[str, Clip], workers: dict[str, BackendPool]
 ) -> None:
     evaluation, events = stream(clips[name], workers)
     words = words_of(events)
@@ -105,14 +105,14 @@ def test_first_and_last_words_are_there(
     ],
 )
 def test_long_and_hard_audio_keeps_the_promises(
-    name: str, clips: dict[str, Clip], workers: dict[str, BackendWorker]
+    name: str, clips: dict[str, Clip], workers: dict[str, BackendPool]
 ) -> None:
     _, events = stream(clips[name], workers, "tiny.en, long chunks")
     assert most_repeats(words_of(events)) <= 3
 
 
 def test_an_office_without_speech_yields_hardly_a_word(
-    clips: dict[str, Clip], workers: dict[str, BackendWorker]
+    clips: dict[str, Clip], workers: dict[str, BackendPool]
 ) -> None:
     measured, events = asyncio.run(
         measure_clip(clips["office_ambience_60s"], SETTINGS["tiny.en"], workers["tiny.en"])
@@ -122,7 +122,7 @@ def test_an_office_without_speech_yields_hardly_a_word(
 
 
 def test_the_wrong_language_is_not_repeated(
-    clips: dict[str, Clip], workers: dict[str, BackendWorker]
+    clips: dict[str, Clip], workers: dict[str, BackendPool]
 ) -> None:
     clip = Clip("veneno", clips["veneno_es_70s"].audio, None, "en")
     _, events = stream(clip, workers)
@@ -131,7 +131,7 @@ def test_the_wrong_language_is_not_repeated(
 
 @pytest.mark.parametrize(("name", "language"), [("kyakkan_ja_5s", "ja"), ("guangzhou_zh_4s", "zh")])
 def test_languages_without_spaces_come_out_a_character_a_word(
-    name: str, language: str, clips: dict[str, Clip], workers: dict[str, BackendWorker]
+    name: str, language: str, clips: dict[str, Clip], workers: dict[str, BackendPool]
 ) -> None:
     _, events = stream(clips[name], workers, "base")
     finals = [event for event in events if isinstance(event, Final)]
@@ -143,7 +143,7 @@ def test_languages_without_spaces_come_out_a_character_a_word(
 
 @pytest.mark.parametrize("name", ["veneno_es_70s", "simplicissimus_de_68s", "consulat_fr_7s"])
 def test_other_languages_keep_the_promises(
-    name: str, clips: dict[str, Clip], workers: dict[str, BackendWorker]
+    name: str, clips: dict[str, Clip], workers: dict[str, BackendPool]
 ) -> None:
     _, events = stream(clips[name], workers, "base")
     assert most_repeats(words_of(events)) <= 3

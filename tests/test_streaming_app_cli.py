@@ -86,6 +86,8 @@ def write_wav(
         (["JFK", "--vad-threshold", "2"], "--vad-threshold must lie between 0.01 and 0.99"),
         (["JFK", "--threads", "-1"], "--threads must lie between 1 and 256, not -1"),
         (["JFK", "--threads", "two"], "argument --threads: 'two' is not a whole number"),
+        (["JFK", "--workers", "0"], "--workers must lie between 1 and"),
+        (["JFK", "--workers", "100000"], "on this machine, not 100000"),
         (["JFK", "--pass-cost", "0.2"], "--pass-cost needs --pace simulated"),
         (["JFK", "--pace", "simulated", "--pass-cost", "-1"], "--pass-cost must lie between"),
         (["JFK", "--pace", "simulated", "--pass-cost", "nan"], "'nan' is not a number"),

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from fakes import ScriptedBackend, say
 
 import streaming.app
-from streaming.app import Settings
+from streaming.app import Settings, compose, make_worker
 from streaming.app.settings import default_threads
 from streaming.errors import ConfigurationError
 
@@ -46,6 +49,40 @@ def test_a_pass_gets_one_to_four_threads_by_default() -> None:
     assert 1 <= default_threads() <= 4
     with pytest.raises(ConfigurationError, match="--threads must lie between 1 and 256, not 0"):
         Settings(threads=0)
+
+
+def test_workers_share_the_cores_by_default_and_each_has_a_thread() -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert cores is not None
+    for workers in range(1, cores + 1):
+        assert workers * default_threads(workers) <= cores
+        assert Settings(workers=workers).described()["threads"] == default_threads(workers)
+    assert default_threads(cores + 1) == 1
+    assert Settings(workers=cores, threads=4).described()["threads"] == 4  # their machine
+    for nonsense in (0, -1, 4 * cores + 1):
+        says = f"--workers must lie between 1 and {4 * cores} on this machine, not {nonsense}"
+        with pytest.raises(ConfigurationError, match=says):
+            Settings(workers=nonsense)
+
+
+def test_so_many_models_are_loaded_each_with_its_share_of_the_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads_of: list[int] = []
+    all_loaded = threading.Event()
+
+    def load(*, model: str, threads: int, progress: object) -> ScriptedBackend:
+        threads_of.append(threads)
+        if len(threads_of) == 2:
+            all_loaded.set()
+        return ScriptedBackend(say(1), model=model)
+
+    monkeypatch.setitem(compose.BACKENDS, "auto", load)
+    pool = make_worker(Settings(workers=2))
+    pool.start()
+    assert all_loaded.wait(5)
+    assert pool.close()
+    assert threads_of == [default_threads(2)] * 2
 
 
 def test_everything_that_the_app_offers_can_be_imported() -> None:

@@ -4,8 +4,10 @@ import asyncio
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
 from contextlib import aclosing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from fakes import (
 from virtual_time import run_virtual
 
 from streaming.audio import AudioChunk, seconds
-from streaming.backends.worker import BackendWorker
+from streaming.backends.pool import BackendPool, Decoded
 from streaming.evaluation import check_events
 from streaming.events import (
     AudioDropped,
@@ -34,8 +36,10 @@ from streaming.events import (
     SessionEnded,
     SpeechEnded,
     SpeechStarted,
+    Stats,
 )
 from streaming.pipeline import Pipeline
+from streaming.protocols import Window
 
 TWO_MINUTES = say(*[10] * 24, gap_s=0.06)
 
@@ -68,6 +72,58 @@ def test_events_come_on_the_clock_and_the_end_of_input_drains_everything(live: b
     assert [e.clock_s - e.at_s for e in started] == pytest.approx([0.5] * 2, abs=0.15)
     assert ended[0].clock_s - ended[0].at_s == pytest.approx(0.7, abs=0.15)
     assert events[-1].clock_s >= script.duration_s - 0.2
+
+
+def test_a_pass_is_due_as_long_after_it_is_asked_for_as_its_patience_lasts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = say(6, end_s=0.0)
+    backend = ScriptedBackend(script)
+    deadlines_s: list[float | None] = []
+
+    class AtOnce(BackendPool):
+        def submit(self, window: Window, *, deadline_s: float | None = None) -> Future[Decoded]:
+            deadlines_s.append(deadline_s)
+            future: Future[Decoded] = Future()
+            future.set_result(Decoded(backend.decode(window), 0.0, 0.0))
+            return future
+
+    async def scenario() -> None:
+        worker = AtOnce(lambda: backend)
+        source = ScriptedSource(chunks_of(script.audio()), live=True, paced=True)
+        await collect(Pipeline(source, worker, make_parts(chunk_s=0.7), owns_worker=True))
+
+    monkeypatch.setattr("streaming.live.time", SimpleNamespace(monotonic=lambda: 1000.0))
+    run_virtual(scenario())
+    # Nothing is shown yet, then the text runs on, and at last the final waits.
+    assert deadlines_s == [1000.1, 1000.7, 1000.7, 1000.0]
+
+
+def test_waiting_for_another_session_s_pass_is_told_apart_from_the_own_passes() -> None:
+    script = say(2)
+    backend, submitted = HangingBackend(script), asyncio.Event()
+
+    class Watched(BackendPool):
+        def submit(self, window: Window, *, deadline_s: float | None = None) -> Future[Decoded]:
+            submitted.set()
+            return super().submit(window, deadline_s=deadline_s)
+
+    async def scenario() -> list[Event]:
+        worker = Watched(lambda: backend)
+        worker.submit(Window(start_sample=0, mel=np.zeros((80, 100), np.float32)))
+        await until(backend.entered.is_set, every_s=0.001)
+        submitted.clear()
+        source = ScriptedSource(chunks_of(script.audio()))
+        pipeline = Pipeline(source, worker, make_parts(), owns_worker=True)
+        running = asyncio.ensure_future(collect(pipeline))
+        await submitted.wait()
+        await asyncio.sleep(0.2)
+        backend.release.set()
+        return await running
+
+    (stats,) = [e for e in asyncio.run(scenario()) if isinstance(e, Stats)]
+    assert stats.queue_delay_max_s is not None
+    assert stats.queue_delay_max_s >= 0.2 > stats.compute_s
 
 
 def test_stream_time_starts_when_the_first_sample_was_said() -> None:
@@ -138,7 +194,7 @@ def test_cancelling_stops_within_a_moment_while_a_pass_hangs() -> None:
         backend = HangingBackend(TWO_MINUTES)
         sink = ListSink()
         source = ScriptedSource(chunks_of(TWO_MINUTES.audio()))
-        worker = BackendWorker(lambda: backend)
+        worker = BackendPool(lambda: backend)
         pipeline = Pipeline(source, worker, make_parts(), [sink], owns_worker=True)
         running = asyncio.ensure_future(collect(pipeline))
         await until(backend.entered.is_set, every_s=0.001)
@@ -162,12 +218,12 @@ def test_a_program_can_end_while_a_pass_hangs() -> None:
 import asyncio
 from fakes import *
 from streaming.pipeline import Pipeline
-from streaming.backends.worker import BackendWorker
+from streaming.backends.pool import BackendPool
 script = say(10)
 backend = HangingBackend(script)
 async def main():
     source = ScriptedSource(chunks_of(script.audio()))
-    async with Pipeline(source, BackendWorker(lambda: backend), make_parts()) as pipeline:
+    async with Pipeline(source, BackendPool(lambda: backend), make_parts()) as pipeline:
         await pipeline.run()
 async def outer():
     running = asyncio.ensure_future(main())

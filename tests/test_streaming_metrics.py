@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streaming.events import Stats, event_from_json
 from streaming.metrics import DelayHistogram, SessionMetrics
 
 
@@ -45,13 +46,21 @@ def test_stats_add_up() -> None:
     metrics = SessionMetrics()
     assert metrics.stats().real_time_factor == 0.0
     metrics.audio_samples = 160_000
-    metrics.pass_done(0.5, 1.0)
-    metrics.pass_done(1.5, 0.25)
+    metrics.pass_done(0.5, backlog_s=1.0, queue_s=0.0)
+    metrics.pass_done(1.5, backlog_s=0.25, queue_s=0.4)
     metrics.delays.add(0.7)
     stats = metrics.stats()
     assert (stats.passes, stats.compute_s, stats.audio_s) == (2, 2.0, 10.0)
     assert stats.real_time_factor == pytest.approx(0.2)
     assert stats.peak_queue_s == 1.0
+    assert stats.queue_delay_p50_s == pytest.approx(0.0, abs=0.01)
+    assert stats.queue_delay_p95_s == stats.queue_delay_max_s == 0.4
     assert stats.delay_max_s == 0.7
     assert stats.delay_p50_s is not None
     assert stats.delay_p50_s == pytest.approx(0.7, abs=0.01)
+
+
+def test_totals_of_an_older_log_have_no_queue_delay() -> None:
+    stats = event_from_json('{"type": "stats", "passes": 3, "delay_p50_s": 0.9}')
+    assert isinstance(stats, Stats)
+    assert (stats.passes, stats.delay_p50_s, stats.queue_delay_p50_s) == (3, 0.9, None)

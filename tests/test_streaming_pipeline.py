@@ -18,7 +18,7 @@ from fakes import (
 )
 
 from streaming.audio import AudioChunk, Flush
-from streaming.backends.worker import BackendWorker
+from streaming.backends.pool import BackendPool
 from streaming.errors import (
     BackendError,
     ConfigurationError,
@@ -152,7 +152,7 @@ def test_a_source_that_cannot_be_opened_is_told_before_the_model_is_loaded() -> 
         async def __aenter__(self) -> Self:
             raise SourceError("no such file")
 
-    worker = BackendWorker(lambda: pytest.fail("loaded"))
+    worker = BackendPool(lambda: pytest.fail("loaded"))
     with pytest.raises(SourceError, match="no such file"):
         run(Pipeline(Closed([]), worker, make_parts(), owns_worker=True))
 
@@ -163,7 +163,7 @@ def test_a_model_that_cannot_be_loaded_closes_what_was_opened() -> None:
 
     audio, sink = source(), ListSink()
     with pytest.raises(ModelError, match="no such model"):
-        run(Pipeline(audio, BackendWorker(load), make_parts(), [sink]))
+        run(Pipeline(audio, BackendPool(load), make_parts(), [sink]))
     assert not audio.is_open
     assert not sink.is_open
     assert sink.events == []
@@ -171,7 +171,7 @@ def test_a_model_that_cannot_be_loaded_closes_what_was_opened() -> None:
 
 def test_a_worker_is_closed_with_its_owner_and_left_alone_by_others() -> None:
     backend = ScriptedBackend(SCRIPT)
-    worker = BackendWorker(lambda: backend)
+    worker = BackendPool(lambda: backend)
     run(Pipeline(source(), worker, make_parts(), pace="fast"))
     run(Pipeline(source(), worker, make_parts(), pace="fast"))  # still open
     run(Pipeline(source(), worker, make_parts(), pace="fast", owns_worker=True))
@@ -181,7 +181,8 @@ def test_a_worker_is_closed_with_its_owner_and_left_alone_by_others() -> None:
         run(Pipeline(source(), worker, make_parts(), pace="fast"))
 
 
-def test_two_pipelines_share_a_worker_and_each_hears_its_own() -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_two_pipelines_share_a_pool_and_each_hears_its_own(workers: int) -> None:
     class Two(ScriptedBackend):
         """Tells its streams apart by the prompt."""
 
@@ -193,7 +194,7 @@ def test_two_pipelines_share_a_worker_and_each_hears_its_own() -> None:
     sinks = {name: ListSink() for name in scripts}
 
     async def scenario() -> None:
-        with worker_for(Two(SCRIPT)) as worker:
+        with worker_for(*[Two(SCRIPT) for _ in range(workers)]) as worker:
 
             async def one(name: str) -> None:
                 audio = ScriptedSource(chunks_of(scripts[name].audio()))
@@ -229,7 +230,7 @@ def test_leaving_early_closes_everything_without_a_sound(caplog: pytest.LogCaptu
 
 
 def test_a_pass_cost_needs_the_simulated_pace_and_sense() -> None:
-    worker = BackendWorker(lambda: ScriptedBackend(SCRIPT))
+    worker = BackendPool(lambda: ScriptedBackend(SCRIPT))
     with pytest.raises(ConfigurationError, match="--pass-cost needs --pace simulated"):
         Pipeline(source(), worker, make_parts(), pass_cost_s=0.1)
     for cost_s in (-0.1, 61.0, float("nan")):
@@ -238,6 +239,6 @@ def test_a_pass_cost_needs_the_simulated_pace_and_sense() -> None:
 
 
 def test_events_need_the_pipeline_to_be_entered() -> None:
-    worker = BackendWorker(lambda: ScriptedBackend(SCRIPT))
+    worker = BackendPool(lambda: ScriptedBackend(SCRIPT))
     with pytest.raises(RuntimeError, match="async context manager"):
         asyncio.run(Pipeline(source(), worker, make_parts()).run())

@@ -243,6 +243,18 @@ def test_stats_tell_passes_cost_audio_and_delays() -> None:
     assert stats.audio_s == script.duration_s
     assert stats.delay_p50_s is not None
     assert 0 < stats.delay_p50_s < 2
+    assert stats.queue_delay_max_s == 0.0
+
+
+def test_the_wait_for_other_sessions_is_no_compute_time() -> None:
+    session, backend = make(make_parts(vad=NoVad())), ScriptedBackend(say(2))
+    for chunk in sound(0.0, 1.0):
+        session.feed(chunk, 1.0)
+    due = session.next_pass()
+    assert due is not None
+    session.complete(due, backend.decode(session.window(due)), 0.1, 3.0, queue_s=1.5)
+    (stats,) = [e for e in session.end(3.0) if isinstance(e, Stats)]
+    assert (stats.compute_s, stats.queue_delay_max_s) == (0.1, 1.5)
 
 
 def test_prompt_and_hotwords_travel_with_every_window() -> None:

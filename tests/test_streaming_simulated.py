@@ -72,6 +72,7 @@ def test_stats_are_made_of_the_given_cost() -> None:
     (stats,) = [e for e in run(0.25) if isinstance(e, Stats)]
     assert stats.compute_s == pytest.approx(0.25 * stats.passes)
     assert stats.real_time_factor == pytest.approx(stats.compute_s / SCRIPT.duration_s)
+    assert stats.queue_delay_max_s == 0.0  # the virtual clock knows one session
 
 
 def test_without_a_given_cost_passes_take_what_they_took() -> None:

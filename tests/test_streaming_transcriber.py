@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from policies.local_agreement import LocalAgreement
 from policies.trimming import TrimAtWord
-from streaming.audio import samples_from_seconds
+from streaming.audio import samples_from_seconds, seconds
 from streaming.events import Committed, Event, Final, Partial, Word
 from streaming.options import TranscriberOptions
 from streaming.protocols import Commit, Hypothesis
@@ -99,6 +99,43 @@ def test_only_one_pass_is_out_and_only_it_can_be_completed() -> None:
     transcriber.complete(due, Hypothesis(words=()))
     with pytest.raises(ValueError, match="not the pass that is out"):
         transcriber.complete(due, Hypothesis(words=()))
+
+
+def patience_s(transcriber: Transcriber, until_s: float, **hypothesis: Any) -> float:
+    """Of the pass that is due, which then hears nothing."""
+    due = transcriber.next_pass(at(until_s), speech_end=None)
+    assert due is not None
+    transcriber.complete(due, Hypothesis(words=(), **hypothesis))
+    return due.patience_s
+
+
+def test_running_speech_has_until_its_next_chunk_and_who_sees_nothing_yet_has_less() -> None:
+    transcriber = make(chunk_s=0.7)
+    transcriber.open(0, 0)
+    first = patience_s(transcriber, 1.0)
+    assert 0.0 < first < 0.2
+    assert patience_s(transcriber, 2.0, looped=True) == pytest.approx(0.7)
+    assert patience_s(transcriber, 2.1, looped=True) == first  # the careful second try
+    assert patience_s(transcriber, 3.0) == pytest.approx(0.7)
+
+
+def test_a_final_that_waits_for_its_pass_has_no_patience() -> None:
+    transcriber = make()
+    transcriber.open(0, 0)
+    hear(transcriber, 1.0, words("and so"))
+    transcriber.close(at(1.5), at(1.7), "silence")
+    transcriber.open(at(3.0), 0)
+    assert patience_s(transcriber, 4.0) == 0.0
+    assert patience_s(transcriber, 4.0) > 0.0  # of the next utterance
+
+
+def test_under_load_a_session_asks_for_less_haste() -> None:
+    transcriber = make(chunk_s=0.5)
+    transcriber.open(0, 0)
+    patience_s(transcriber, 1.0)
+    for _ in range(10):
+        transcriber.cadence.observe(at(60.0))
+    assert patience_s(transcriber, 5.0) == seconds(transcriber.cadence.chunk_samples) > 0.5
 
 
 def test_an_abandoned_pass_makes_room_for_the_next() -> None:

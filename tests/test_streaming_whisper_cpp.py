@@ -13,6 +13,7 @@ import pytest
 from audio_files import read_audio
 
 from streaming.audio import SAMPLE_RATE, Samples
+from streaming.backends.pool import BackendPool
 from streaming.backends.whisper_cpp import WhisperCppBackend
 from streaming.errors import BackendError, ConfigurationError, ModelError
 from streaming.events import text_of
@@ -24,9 +25,10 @@ from streaming.words import key
 pytestmark = pytest.mark.needs_model
 
 
-def _load(name: str) -> WhisperCppBackend:
+def _load(name: str, threads: int = 2) -> WhisperCppBackend:
     path = ModelStore().path(name)
-    return WhisperCppBackend(path, model=name, threads=2, alignment_heads=alignment_heads(path))
+    heads = alignment_heads(path)
+    return WhisperCppBackend(path, model=name, threads=threads, alignment_heads=heads)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +90,21 @@ def test_decoding_is_stateless(tiny: WhisperCppBackend, jfk: Path) -> None:
     first = tiny.decode(window_of(samples))
     tiny.decode(window_of(samples[: 3 * SAMPLE_RATE], context=" Something else was said."))
     assert tiny.decode(window_of(samples)) == first
+
+
+def test_two_models_hear_at_the_same_time_what_one_hears_alone(
+    tiny: WhisperCppBackend, jfk: Path
+) -> None:
+    samples = read_audio(jfk)
+    starts = (0, 3 * SAMPLE_RATE, 6 * SAMPLE_RATE)
+    windows = [window_of(samples[start:][: 5 * SAMPLE_RATE], start) for start in starts]
+    alone = [tiny.decode(window).words for window in windows]
+    assert all(alone)
+    pool = BackendPool(lambda: _load("tiny.en", threads=1), workers=2)
+    futures = [pool.submit(window) for window in windows * 2]
+    together = [future.result(60) for future in futures]
+    assert pool.close(timeout_s=10)
+    assert [decoded.hypothesis.words for decoded in together] == alone * 2
 
 
 def test_a_mel_window_gives_the_tokens_that_its_pcm_gives(

@@ -13,7 +13,7 @@ from policies.endpointing import TrailingSilence
 from policies.trimming import TrimAtWord
 from sources.file import FileSource
 
-from ..backends.worker import BackendWorker
+from ..backends.pool import BackendPool
 from ..errors import ConfigurationError
 from ..events import Event
 from ..models import Ct2Store, ModelStore, Progress, is_ggml
@@ -79,11 +79,11 @@ def backend_for(settings: Settings) -> str:
     return "whisper.cpp" if elsewhere else "ctranslate2"
 
 
-def make_worker(settings: Settings, *, progress: Progress | None = None) -> BackendWorker:
-    """A worker that will load the model; sessions with the same model may share it.
+def make_worker(settings: Settings, *, progress: Progress | None = None) -> BackendPool:
+    """A pool that will load the model; sessions with the same model may share it.
 
     Args:
-        settings: model, backend and threads.
+        settings: model, backend, workers and threads.
         progress: told how a model that has to be made or downloaded first comes along.
 
     Raises:
@@ -97,16 +97,17 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
         raise ConfigurationError(
             f"--compute-type and --compute-device are for ctranslate2, not for {backend}"
         )
-    return BackendWorker(
+    return BackendPool(
         maker(
             backend,
             "streaming.backends",
             BACKENDS,
             model=settings.model,
-            threads=settings.threads or default_threads(),
+            threads=settings.threads or default_threads(settings.workers),
             progress=progress,
             **more,
-        )
+        ),
+        workers=settings.workers,
     )
 
 
@@ -133,7 +134,7 @@ def make_pipeline(
     settings: Settings,
     *,
     sinks: Sequence[Sink] = (),
-    worker: BackendWorker | None = None,
+    worker: BackendPool | None = None,
 ) -> Pipeline:
     """A pipeline with its own worker, or on one that is shared.
 
@@ -155,7 +156,7 @@ async def transcribe(
     source: Source | str | Path,
     *,
     sinks: Sequence[Sink] = (),
-    worker: BackendWorker | None = None,
+    worker: BackendPool | None = None,
     **choices: Any,
 ) -> AsyncGenerator[Event, None]:
     """Transcribe a source, or a media file by its path, and yield the events.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sources.file import FileSource
 
+from ..backends.pool import BackendPool
 from ..backends.processor import missing_features, processor_name
-from ..backends.worker import BackendWorker
 from ..errors import StreamingError
 from ..evaluation import versions
 from ..events import Notice, Stats
@@ -79,7 +79,7 @@ def _microphone() -> str:
     return "the package sounddevice is installed"
 
 
-async def _measure(settings: Settings, worker: BackendWorker) -> str:
+async def _measure(settings: Settings, worker: BackendPool) -> str:
     """Stream the sample recording and tell what it took."""
     pipeline = make_pipeline(FileSource(_sample(), pace="simulated"), settings, worker=worker)
     stats, overloaded = Stats(), False

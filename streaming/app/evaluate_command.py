@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sources.file import FileSource
 
-from ..backends.worker import BackendWorker
+from ..backends.pool import BackendPool
 from ..errors import ConfigurationError, SinkError
 from ..evaluation import Clip, Measurement, evaluate, format_table, load_manifest, measure
 from ..evaluation.text import evaluation_module
@@ -93,7 +93,7 @@ def _clips(
 
 
 async def _measure_all(
-    clips: Sequence[Clip], settings: Settings, worker: BackendWorker, log: Path | None
+    clips: Sequence[Clip], settings: Settings, worker: BackendPool, log: Path | None
 ) -> list[Measurement]:
     measurements = []
     for clip in clips:
@@ -114,7 +114,7 @@ def _write(log: Path, mode: str, lines: Iterable[str]) -> None:
 
 
 async def measure_clip(
-    clip: Clip, settings: Settings, worker: BackendWorker
+    clip: Clip, settings: Settings, worker: BackendPool
 ) -> tuple[Measurement, list[Event]]:
     """Stream one clip in simulated pace, decode it offline, and measure.
 

@@ -95,7 +95,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=_whole_number,
         metavar="N",
-        help="threads of a pass (default: the cores there are, at most 4)",
+        help="threads of a pass (default: the cores there are for each worker, at most 4)",
+    )
+    model.add_argument(
+        "--workers",
+        type=_whole_number,
+        default=d.workers,
+        metavar="N",
+        help="loaded models that sessions share; workers x threads should not exceed the cores "
+        "(default: %(default)s)",
     )
 
     timing = parser.add_argument_group("streaming (seconds)")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, TextIO
 
-from ..backends.worker import BackendWorker
+from ..backends.pool import BackendPool
 from ..models import Stage
 from .compose import make_worker
 from .settings import Settings
@@ -104,7 +104,7 @@ def _line(stage: Stage, done: int, total: int) -> str:
 
 
 @contextmanager
-def command_worker(settings: Settings) -> Iterator[BackendWorker]:
+def command_worker(settings: Settings) -> Iterator[BackendPool]:
     """A worker that shows how its model comes along and is closed in the end.
 
     Raises:

@@ -17,13 +17,18 @@ __all__ = ["Settings", "default_threads"]
 
 _MOST_THREADS = 4
 """More threads do not make a pass of these sizes faster."""
+_MOST_WORKERS_PER_CORE = 4
+"""More loaded models than that only wait for one another."""
 
 
-def default_threads() -> int:
-    """Threads of a pass: the cores that this process may use, at most four."""
+def default_threads(workers: int = 1) -> int:
+    """Threads of a pass: a worker's share of the cores this process may use, at most four."""
+    return max(1, min(_cores() // workers, _MOST_THREADS))
+
+
+def _cores() -> int:
     allowed = getattr(os, "sched_getaffinity", None)
-    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    return max(1, min(cores, _MOST_THREADS))
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +62,9 @@ class Settings:
     prompt: str = ""
     hotwords: tuple[str, ...] = ()
     threads: int | None = None
+    """Of one pass; None shares the cores among the workers."""
+    workers: int = 1
+    """Loaded models that sessions share, and so passes that run at the same time."""
     pace: Pace = "realtime"
     pass_cost_s: float | None = None
     label: str = ""
@@ -64,6 +72,11 @@ class Settings:
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= 256:
             raise ConfigurationError(f"--threads must lie between 1 and 256, not {self.threads}")
+        most = _cores() * _MOST_WORKERS_PER_CORE
+        if not 1 <= self.workers <= most:
+            raise ConfigurationError(
+                f"--workers must lie between 1 and {most} on this machine, not {self.workers}"
+            )
         if not 0.1 <= self.endpoint_silence_s <= 15:  # a longer pause ends utterances anyway
             raise ConfigurationError(
                 f"--endpoint-silence must lie between 0.1 and 15 s, not {self.endpoint_silence_s:g}"
@@ -116,5 +129,5 @@ class Settings:
 
     def described(self) -> dict[str, Any]:
         """As the ``session_started`` event shows them: those that are set."""
-        every = {**asdict(self), "threads": self.threads or default_threads()}
+        every = {**asdict(self), "threads": self.threads or default_threads(self.workers)}
         return {name: value for name, value in every.items() if value not in (None, "", ())}

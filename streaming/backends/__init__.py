@@ -5,5 +5,5 @@ word_timing   token times and mel energy to word times
 guards        repetition, noise tags, words past the end of the audio
 vocabulary    text to tokens, for prompts
 processor     what the native wheels need of the processor
-worker        the daemon thread that a loaded backend runs on
+pool          the daemon threads that loaded backends run on, and which pass is next
 """

@@ -1,0 +1,251 @@
+"""Loaded backends that any number of sessions share, each on a daemon thread of its own.
+
+Passes run earliest deadline first (Liu and Layland, "Scheduling Algorithms for
+Multiprogramming in a Hard-Real-Time Environment", J. ACM 20(1), 1973), but a pass under way is
+never put aside. A deadline counts from when its pass was asked for, so what has waited past its
+own is overtaken by nothing that is asked for later. As a session has at most one pass out, at
+most one of every other session then still goes before it: nobody starves, however much more is
+asked for than the machine can do.
+
+Not an executor: those are joined at interpreter exit, and a native pass cannot be stopped
+in the middle of its encoder. A daemon thread lets the program go; whoever waits for a pass
+can stop waiting at any time, and its result is then discarded.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from ..errors import BackendError, ConfigurationError, StreamingError
+from ..protocols import Backend, Hypothesis, Window
+
+__all__ = ["BackendPool", "Decoded"]
+
+_CLOSED = "the backend is closed"
+_UNHURRIED_S = 10.0
+"""Patience of a pass that comes without a deadline: live ones go first, but not for ever."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A hypothesis and what it took."""
+
+    hypothesis: Hypothesis
+    compute_s: float
+    """Wall time of the pass on its thread."""
+    queue_s: float
+    """How long it waited for other passes."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class _Job:
+    """A pass that waits; the smallest is the next one to run."""
+
+    deadline_s: float
+    number: int
+    """Rises with every arrival, and decides between equal deadlines."""
+    window: Window = field(compare=False)
+    future: Future[Decoded] = field(compare=False)
+    asked_s: float = field(compare=False)
+
+
+class BackendPool:
+    """Loads backends, each on its own thread, and serves passes there in order of deadlines.
+
+    Any number of sessions may share a pool; each has at most one pass out, so the queue
+    is as short as the number of sessions, and ``max_waiting`` bounds it.
+
+    Args:
+        load: makes one backend. Called on each thread, never by two at once; the first backend
+            serves while the others are loaded. If one cannot be loaded, the whole pool ends.
+        workers: backends, and so passes that run at the same time. They slow each other down
+            where ``workers`` times the threads of a pass exceeds the cores.
+        max_waiting: passes that may wait; one more is an error.
+
+    Raises:
+        ConfigurationError: less than one worker.
+    """
+
+    def __init__(
+        self, load: Callable[[], Backend], *, workers: int = 1, max_waiting: int = 64
+    ) -> None:
+        if workers < 1:
+            raise ConfigurationError(f"a pool needs at least one worker, not {workers}")
+        self._load = load
+        self._workers = workers
+        self._max_waiting = max_waiting
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._loading = threading.Lock()
+        self._ready = 0
+        self._loaded: Future[Backend] = Future()
+        self._threads: list[threading.Thread] = []
+        self._numbers = itertools.count()
+        self._waiting: list[_Job] = []
+        self._running: dict[Future[Decoded], Backend] = {}
+        self._error: BaseException | None = None
+        """Why no pass is taken any more."""
+
+    def start(self) -> None:
+        """Begin to load, if that has not begun yet; returns at once."""
+        with self._lock:
+            if self._threads or self._error is not None:
+                return
+            self._threads = [
+                threading.Thread(target=self._run, name=f"backend {number}", daemon=True)
+                for number in range(self._workers)
+            ]
+            for thread in self._threads:
+                thread.start()
+
+    @property
+    def loaded(self) -> Future[Backend]:
+        """Done once `start` was called and the first backend is loaded, or could not be."""
+        return self._loaded
+
+    def submit(self, window: Window, *, deadline_s: float | None = None) -> Future[Decoded]:
+        """Queue one pass. Cancelling the future drops it or, if it runs, aborts it.
+
+        Args:
+            window: what to decode.
+            deadline_s: when the answer should be there, on the clock of `time.monotonic`. The
+                earliest goes first; it is run all the same when it has passed. None stands for
+                ten seconds from now.
+
+        Raises:
+            BackendError: the pool is closed, or too many passes wait already.
+            StreamingError: a backend could not be loaded.
+        """
+        self.start()
+        if deadline_s is None:
+            deadline_s = time.monotonic() + _UNHURRIED_S
+        future: Future[Decoded] = Future()
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            if len(self._waiting) >= self._max_waiting:
+                raise BackendError(f"{self._max_waiting} passes wait for the backend")
+            job = _Job(deadline_s, next(self._numbers), window, future, time.perf_counter())
+            heapq.heappush(self._waiting, job)
+            self._changed.notify()
+        future.add_done_callback(self._drop_if_cancelled)
+        return future
+
+    def close(self, timeout_s: float = 2.0) -> bool:
+        """Stop after the running passes, which are asked to abort.
+
+        Returns:
+            True if all threads ended in time and the models were freed. False leaves daemon
+            threads behind that end with their native passes.
+        """
+        self._stop(BackendError(_CLOSED))
+        until_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _stop(self, error: BaseException) -> None:
+        """Let every pass end with an error: those that wait now, those that run soon."""
+        with self._lock:
+            if self._error is None:
+                self._error = error
+            waiting, self._waiting = self._waiting, []
+            for backend in self._running.values():
+                backend.abort()
+            self._changed.notify_all()
+        for job in waiting:
+            _settle(job.future, error)
+        _settle(self._loaded, error)
+
+    def _drop_if_cancelled(self, future: Future[Decoded]) -> None:
+        if not future.cancelled():
+            return
+        with self._lock:  # so that no other pass begins meanwhile and is hit instead
+            if future in self._running:
+                self._running[future].abort()
+            else:
+                self._waiting = [job for job in self._waiting if job.future is not future]
+                heapq.heapify(self._waiting)
+
+    # -- on the threads -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        backend = self._load_one()
+        if backend is None:
+            return
+        while (job := self._next(backend)) is not None:
+            self._serve(backend, job)
+        backend.close()
+
+    def _load_one(self) -> Backend | None:
+        with self._loading:
+            if self._error is not None:
+                return None
+            try:
+                backend = self._load()
+            except BaseException as error:  # the waiting side decides what to do with it
+                self._stop(self._not_all(error) if self._ready else error)
+                return None
+            self._ready += 1
+        _settle(self._loaded, backend)
+        return backend
+
+    def _not_all(self, error: BaseException) -> BackendError:
+        """A model that could be loaded, but not once more."""
+        failed = BackendError(
+            f"only {self._ready} of {self._workers} workers could load the model: "
+            f"{str(error) or type(error).__name__}; try --workers {self._ready}"
+        )
+        failed.__cause__ = error
+        return failed
+
+    def _next(self, backend: Backend) -> _Job | None:
+        """Wait for the most urgent pass; None once the pool has stopped."""
+        with self._changed:
+            while self._error is None:
+                while self._waiting:
+                    job = heapq.heappop(self._waiting)
+                    if not job.future.cancelled():
+                        self._running[job.future] = backend
+                        return job
+                self._changed.wait()
+        return None
+
+    def _serve(self, backend: Backend, job: _Job) -> None:
+        started_s = time.perf_counter()
+        try:
+            hypothesis = backend.decode(job.window)
+        except StreamingError as error:
+            outcome: Decoded | BaseException = error
+        except Exception as error:
+            outcome = BackendError(f"{backend.name} failed: {str(error) or type(error).__name__}")
+            outcome.__cause__ = error
+        else:
+            compute_s = time.perf_counter() - started_s
+            outcome = Decoded(hypothesis, compute_s, started_s - job.asked_s)
+        with self._lock:
+            del self._running[job.future]
+            if self._error is not None and isinstance(outcome, Decoded):
+                outcome = self._error  # it was asked to abort: it heard not all
+        # The future stays "pending" while it runs, so that whoever waits can cancel it.
+        _settle(job.future, outcome)
+
+
+def _settle(future: Future[_T], outcome: _T | BaseException) -> None:
+    """Give a future its outcome, unless it has one or was cancelled."""
+    try:
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+    except InvalidStateError:
+        pass
