@@ -141,6 +141,7 @@ class Hypothesis:
     words: tuple[Word, ...]
     """In order; times are absolute, monotone and clipped to the window."""
     language: str = "en"
+    """Empty where nothing was heard in too little audio to tell."""
     language_probability: float = 1.0
     """1.0 where the language was given; otherwise that of what detection preferred."""
     language_detected: bool = False

@@ -155,16 +155,20 @@ class ScriptedBackend:
             for word in self.script.words
             if (word.start_s + word.end_s) / 2 > start_s and word.end_s <= end_s + 1e-6
         ]
+        prefix = window.prefix if self.forces_prefix and not window.careful else ()
+        if prefix:
+            heard = [word for word in heard if (word.start_s + word.end_s) / 2 > prefix[-1].end_s]
         words = self._distort(heard, rng, end_s)
         language, detected = window.language or window.fallback_language, False
         if window.language is None and self.noise.languages:
             language, detected = rng.choice(self.noise.languages), rng.random() < 0.8
         return Hypothesis(
-            words=tuple(self._timed(words, rng, start_s, end_s, number)),
+            words=(*prefix, *self._timed(words, rng, start_s, end_s, number)),
             language=language or self.script.language,
             language_detected=detected,
             timing="interpolated" if rng.random() < self.noise.interpolated else "aligned",
             looped=rng.random() < self.noise.loops / 2,
+            n_forced=len(prefix) if self.forces_prefix and not window.careful else None,
         )
 
     def abort(self) -> None:

@@ -21,6 +21,8 @@ class ModelServer(ThreadingHTTPServer):
         """Path -> content."""
         self.redirects: dict[str, str] = {}
         """Path -> other path."""
+        self.told: dict[str, dict[str, str]] = {}
+        """Path -> headers of the answer to HEAD."""
         self.statuses: list[int] = []
         """Errors to answer the next requests with."""
         self.cuts: list[int] = []
@@ -42,6 +44,16 @@ class ModelServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: ModelServer
+
+    def do_HEAD(self) -> None:
+        told = self.server.told.get(self.path, {})
+        if self.path in self.server.redirects:
+            self._answer(302, {"Location": self.server.redirects[self.path], **told})
+        elif self.path in self.server.files:
+            length = {"Content-Length": str(len(self.server.files[self.path]))}
+            self._answer(200, (length if self.server.tells_length else {}) | told)
+        else:
+            self._answer(404, {"Content-Length": "0"})
 
     def do_GET(self) -> None:
         server, wanted = self.server, self.headers["Range"]

@@ -7,6 +7,7 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,12 @@ def scenarios(draw: st.DrawFn, script: Script) -> Scenario:
 @st.composite
 def wild(draw: st.DrawFn) -> tuple[Scenario, ScriptedBackend, SessionParts]:
     script = draw(scripts())
-    backend = ScriptedBackend(script, draw(noises), seed=draw(st.integers(0, 1000)))
+    backend = ScriptedBackend(
+        script,
+        draw(noises),
+        seed=draw(st.integers(0, 1000)),
+        forces_prefix=draw(st.booleans()),
+    )
     return draw(scenarios(script)), backend, draw(all_parts())
 
 
@@ -215,7 +221,7 @@ def test_with_a_given_cost_the_log_is_the_same_byte_for_byte(
     run: tuple[Scenario, ScriptedBackend, SessionParts], cost_s: float
 ) -> None:
     scenario, backend, parts = run
-    again = ScriptedBackend(backend.script, backend.noise, backend.seed)
+    again = replace(backend, windows=[], passes=0)
     first = simulate(scenario.items, backend, parts, pass_cost_s=cost_s)
     second = simulate(scenario.items, again, parts, pass_cost_s=cost_s)
     assert [event_to_json(e) for e in first] == [event_to_json(e) for e in second]
@@ -233,7 +239,8 @@ def test_every_word_that_is_heard_well_comes_out_once_and_in_order(
     sizes = data.draw(st.lists(st.integers(160, 9000), min_size=1, max_size=4))
     items: Items = list(chunks_of(script.audio(), sizes))
     parts = data.draw(all_parts())
-    events = simulate(items, ScriptedBackend(script), parts, pass_cost_s=cost_s, pace=pace)
+    backend = ScriptedBackend(script, forces_prefix=data.draw(st.booleans()))
+    events = simulate(items, backend, parts, pass_cost_s=cost_s, pace=pace)
     assert texts(committed_words(events)) == texts(script.words)
     assert not [e for e in events if isinstance(e, AudioDropped)]
 

@@ -107,6 +107,16 @@ def test_invented_words_of_which_some_find_a_little_room_are_removed() -> None:
     assert text_of(drop_past_end([*words(copy), *late], 3.0)) == f" {copy}"
 
 
+def test_invented_phrases_are_removed_one_before_the_other() -> None:
+    copy = "and so my fellow americans."
+    late = [
+        *squeezed("and so my fellow", 2.1),
+        Word(" americans.", 2.1, 2.2, 0.9),
+        *squeezed("and so my", 3.0),
+    ]
+    assert text_of(drop_past_end([*words(copy), *late], 3.0)) == f" {copy}"
+
+
 def test_a_repetition_that_other_words_follow_was_said() -> None:
     assert loop_start(words("five five five five five is my number please call")) is None
 

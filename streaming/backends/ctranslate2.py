@@ -11,8 +11,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import os
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -107,9 +105,7 @@ class CTranslate2Backend:
         names = read_token_names(files.vocabulary)
         self.model = model
         self._core = ctranslate2
-        import os
-        self._margin = int(os.environ.get("MARGIN", margin))
-        self._least = int(os.environ.get("LEAST", 0))
+        self._margin = margin
         self._special = _specials(names)
         self._vocabulary = Vocabulary(token_bytes(names[: self._special.end]))
         try:
@@ -153,14 +149,13 @@ class CTranslate2Backend:
     # -- one pass ---------------------------------------------------------------------------
 
     def _decode(self, window: Window) -> Hypothesis:
-        context = min(max(self._least, window.n_frames // 2 + self._margin), _FULL_CONTEXT)
+        context = min(window.n_frames // 2 + self._margin, _FULL_CONTEXT)
         if window.careful:
             context = _FULL_CONTEXT
         language, probability, detected = self._language(window)
         encoded = self._encode(window.mel, context)
         start = self._start(language, window.task)
-        nf = bool(window.careful or os.environ.get("NOFORCE"))
-        forced = () if nf else window.prefix
+        forced = () if window.careful else window.prefix
         prefix = self._vocabulary.encode(text_of(forced))
         text = self._generate(window, encoded, language, start, prefix)
         words = self._words(window, language, encoded, start, prefix, text)
@@ -175,7 +170,7 @@ class CTranslate2Backend:
             language_detected=detected,
             timing="aligned",
             looped=loop is not None,
-            n_forced=None if nf else len(forced),
+            n_forced=None if window.careful else len(forced),
         )
 
     def _generate(
@@ -189,14 +184,14 @@ class CTranslate2Backend:
         """Text tokens that follow the prefix."""
         before = self._prompt(window)
         given = [*before, *start, *prefix]
-        limit = token_limit(window.n_frames * FRAME_S, language, careful=window.careful)
+        limit = token_limit(_unheard_s(window), language, careful=window.careful)
         limit = max(1, min(limit, _MOST_TOKENS // 2, _MOST_TOKENS - len(given)))
         result = self._model.generate(
             encoded,
             [given],
             beam_size=1,
             # With this, the text cannot end where it begins.
-            suppress_blank=not prefix or _goes_on(window),
+            suppress_blank=not prefix or _speaks_on(window),
             # CTranslate2 gives half of it to what is generated, or what the prompt leaves.
             max_length=max(2 * limit, len(given) + limit),
         )
@@ -268,11 +263,19 @@ class CTranslate2Backend:
         return shrink_to_voice(words, window.mel, start_s)
 
 
-def _goes_on(window: Window) -> bool:
-    """Whether there is voice after the last word of the prefix."""
-    said_until = window.prefix[-1].end_s - window.start_sample / SAMPLE_RATE
-    rest = voiced_frames(window.mel)[max(0, round(said_until / FRAME_S)) :]
-    return int(np.count_nonzero(rest)) * FRAME_S >= _SPOKEN_S
+def _unheard_s(window: Window) -> float:
+    """Seconds of the window after what its prefix says."""
+    start_s = window.start_sample / SAMPLE_RATE
+    if window.prefix and not window.careful:
+        start_s = max(start_s, window.prefix[-1].end_s)
+    return max(0.0, window.end_sample / SAMPLE_RATE - start_s)
+
+
+def _speaks_on(window: Window) -> bool:
+    """Whether there is voice after what the prefix says."""
+    n_frames = round(_unheard_s(window) / FRAME_S)
+    voiced = voiced_frames(window.mel)[window.n_frames - n_frames :]
+    return int(np.count_nonzero(voiced)) * FRAME_S >= _SPOKEN_S
 
 
 def _fastest(served: Collection[str], device: str) -> str:

@@ -98,15 +98,23 @@ def drop_past_end(words: Sequence[Word], end_s: float) -> list[Word]:
     squeezed words elsewhere are an accident of alignment and stay, and so does the first of
     them where it goes on with a sentence.
     """
+    kept = list(words)
+    while (keep := _before_squeezed(kept, end_s)) < len(kept):
+        kept = kept[:keep]  # before an invented phrase there may be another one
+    return kept
+
+
+def _before_squeezed(words: Sequence[Word], end_s: float) -> int:
+    """How many words stay."""
     squeezed = _squeezed_start(words)
     n_squeezed = len(words) - squeezed
     at_end = n_squeezed > 0 and words[squeezed].start_s >= end_s - 0.1
     if n_squeezed < _INVENTED_WORDS and not at_end:
-        return list(words)
+        return len(words)
     keep = _repeat_start([key(word.text) for word in words], squeezed)
     if keep == squeezed > 0 and not ends_sentence(words[squeezed - 1].text):
         keep += 1
-    return list(words[:keep])
+    return keep
 
 
 def _squeezed_start(words: Sequence[Word]) -> int:

@@ -69,7 +69,8 @@ class Ct2Store:
 
     def at_hand(self, name: str) -> bool:
         """Whether the model can be had without the hub."""
-        return Path(name).is_dir() or find_wheel(name) is not None or self._folder(name).is_dir()
+        downloaded = self._folder(name) / "model.bin"
+        return Path(name).is_dir() or find_wheel(name) is not None or downloaded.exists()
 
     def find(self, name: str, *, progress: Progress | None = None) -> Ct2Model:
         """The files of a model; downloaded first where they are nowhere at hand.
@@ -111,6 +112,7 @@ class Ct2Store:
         owner = _OWNERS.get(name, _OWNER)
         base = f"{self._hub_url.rstrip('/')}/{owner}/faster-whisper-{name}/resolve/main"
         wait = partial(progress, "wait", 0, 0) if progress else _nothing
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             with self._cache.locked(folder / "model.bin", wait):
                 self._file(f"{base}/config.json", folder / "config.json", b"{", None)
