@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 import streaming.app
-from streaming.app import Settings
+from policies.agreement_hold_back import AgreementHoldBack
+from policies.endpoint_only import EndpointOnly
+from policies.hold_back import HoldBack
+from policies.local_agreement import LocalAgreement
+from streaming.app import Settings, make_parts
 from streaming.app.settings import default_threads
 from streaming.errors import ConfigurationError
 
@@ -46,6 +50,21 @@ def test_a_pass_gets_one_to_four_threads_by_default() -> None:
     assert 1 <= default_threads() <= 4
     with pytest.raises(ConfigurationError, match="--threads must lie between 1 and 256, not 0"):
         Settings(threads=0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "chosen"),
+    [
+        ("local-agreement:n=3", LocalAgreement, {"history": 3}),
+        ("hold-back:seconds=0.5", HoldBack, {"seconds": 0.5}),
+        ("agreement-hold-back:n=3,seconds=1", AgreementHoldBack, {"history": 3, "seconds": 1.0}),
+        ("endpoint", EndpointOnly, {}),
+    ],
+)
+def test_a_policy_is_chosen_by_its_name(spec: str, kind: type, chosen: dict[str, float]) -> None:
+    policy = make_parts(Settings(policy=spec, vad="energy")).commit_policy
+    assert type(policy) is kind
+    assert vars(policy) == chosen
 
 
 def test_everything_that_the_app_offers_can_be_imported() -> None:
