@@ -3,8 +3,8 @@
 The last pass at the endpoint has heard the whole of it and commits all: the rule of dictation
 programs, which decode each utterance once it is over, and the reference for what committing
 earlier costs. The text so far is still shown as tentative. With no committed word to trim at,
-the window grows until the transcriber ends the utterance where it is quietest; ``--window``
-thus limits how long a word can wait.
+the window grows until the transcriber ends the utterance where it is quietest: one and a half
+times ``--window`` is the longest that a word waits while nobody pauses.
 """
 
 from __future__ import annotations
