@@ -145,7 +145,7 @@ def test_help_and_version_exit_with_0(command: Command) -> None:
 
 def test_help_names_third_parties_parts(command: Command) -> None:
     out = " ".join(command("--help")[1].split())
-    assert "local-agreement, broken, eager" in out
+    assert "endpoint, broken, eager" in out
     assert "auto, whisper.cpp, scripted" in out
 
 
