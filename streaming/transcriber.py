@@ -458,9 +458,9 @@ class Transcriber:
     def _split_at_quiet(self, utterance: _Utterance, until: int) -> tuple[int, list[Event]]:
         """End an utterance that offers no committed word to cut at where it is quietest."""
         start = max(utterance.window_start, utterance.start_sample)
-        low = max(utterance.window_start + _PROGRESS_SAMPLES, (start + until) // 2)
-        low = min(low, until)
-        cut = self._quietest_point(utterance.stretch, low, until)
+        end = until if utterance.end_sample is None else min(until, utterance.end_sample)
+        low = max(utterance.window_start + _PROGRESS_SAMPLES, (start + end) // 2)
+        cut = self._quietest_point(utterance.stretch, min(low, end), end)
         rest = _Utterance(utterance.stretch, cut, cut, utterance.language)
         if utterance.end_sample is None:
             self._open = rest

@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,10 @@ from streaming.words import key
 pytestmark = pytest.mark.needs_model
 
 
-def _load(name: str, threads: int = 2) -> WhisperCppBackend:
+def _load(name: str, threads: int = 2, **context: int) -> WhisperCppBackend:
     path = ModelStore().path(name)
     heads = alignment_heads(path)
-    return WhisperCppBackend(path, model=name, threads=threads, alignment_heads=heads)
+    return WhisperCppBackend(path, model=name, threads=threads, alignment_heads=heads, **context)
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +175,20 @@ def test_aborting_ends_a_pass_and_leaves_the_backend_usable(
     assert not thread.is_alive()
     assert results[0].words == ()
     assert tiny.decode(window) == expected
+
+
+def test_the_context_is_the_window_and_its_margin(tiny: WhisperCppBackend, jfk: Path) -> None:
+    window = window_of(read_audio(jfk)[: 3 * SAMPLE_RATE + 160])  # an odd number of frames
+    full, bare = _load("tiny.en", margin=1500), _load("tiny.en", margin=0, least_context=0)
+    try:
+        # At full context it is the second try of a pass that looped.
+        assert full.decode(window).words == tiny.decode(replace(window, careful=True)).words
+        assert bare.decode(window).words != full.decode(window).words
+    finally:
+        full.close()
+        bare.close()
+    with pytest.raises(ConfigurationError, match="margin and least_context must be at least 0"):
+        _load("tiny.en", margin=-1)
 
 
 def test_silence_gives_no_words(tiny: WhisperCppBackend) -> None:

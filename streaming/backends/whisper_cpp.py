@@ -59,18 +59,30 @@ class WhisperCppBackend:
         threads: threads of a pass.
         alignment_heads: name of whisper.cpp's preset of alignment heads ("tiny.en", ...);
             None uses the top layers, whose word times are coarser.
+        margin: encoder positions of 20 ms that a pass works on beyond its window's own.
+        least_context: positions that a pass works on at least.
 
     Raises:
         BackendError: the processor lacks what the wheel needs, or the file cannot be loaded.
         ModelError: the file is damaged or not a model.
+        ConfigurationError: a negative number of positions.
     """
 
     name = "whisper.cpp"
     forces_prefix = False
 
     def __init__(
-        self, path: Path, *, model: str, threads: int, alignment_heads: str | None = None
+        self,
+        path: Path,
+        *,
+        model: str,
+        threads: int,
+        alignment_heads: str | None = None,
+        margin: int = _MARGIN,
+        least_context: int = _LEAST_CONTEXT,
     ) -> None:
+        if min(margin, least_context) < 0:
+            raise ConfigurationError("margin and least_context must be at least 0 positions")
         require_processor()
         read_index(path)  # whisper.cpp crashes on some damaged files
         # Threads of a pass wait for one another by spinning unless OpenMP is told otherwise
@@ -83,6 +95,8 @@ class WhisperCppBackend:
         self.model = model
         self._core = core
         self._threads = threads
+        self._margin = margin
+        self._least_context = least_context
         self._turn = threading.Lock()
         self._aborting = threading.Event()
         _silence_log(core)
@@ -156,9 +170,7 @@ class WhisperCppBackend:
             raise BackendError(f"a window of {n_frames} frames is longer than 30 s")
         if n_frames < _MIN_FRAMES:
             return Hypothesis(words=(), language=window.language or window.fallback_language or "")
-        context = min(max(n_frames // 2 + _MARGIN, _LEAST_CONTEXT), _FULL_CONTEXT)
-        if window.careful:
-            context = _FULL_CONTEXT
+        context = _FULL_CONTEXT if window.careful else self._context_for(n_frames)
         language, probability, detected = self._language(window)
         self._set_mel(window.mel, 2 * context)
         words = self._run(window, language, context)
@@ -171,6 +183,11 @@ class WhisperCppBackend:
             timing="aligned",
             looped=loop is not None,
         )
+
+    def _context_for(self, n_frames: int) -> int:
+        """Encoder positions for a window; one is two frames."""
+        positions = (n_frames + 1) // 2 + self._margin
+        return min(max(positions, self._least_context), _FULL_CONTEXT)
 
     def _set_mel(self, mel: NDArray[np.float32], n_frames: int) -> None:
         """Hand the window over, padded with silence to what the encoder reads."""
