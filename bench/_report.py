@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine, medians, and a table in Markdown or JSON.
+"""What the benchmarks share: options, the machine, medians, and a table in Markdown or JSON.
 
 Importing it makes the packages of this checkout importable, installed or not.
 """
@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -60,26 +60,46 @@ def _machine(packages: Sequence[str]) -> dict[str, str]:
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{package: version(package) for package in packages},
+        **{package: found for package in packages if (found := _version(package))},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # its rows are left out, too
+        return None
 
 
 def report(
     name: str,
-    measure: Callable[[], Sequence[Mapping[str, str | float]]],
+    measure: Callable[..., Sequence[Mapping[str, str | float]]],
     packages: Sequence[str],
+    *,
+    model: str | None = None,
+    options: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> None:
     """Run a benchmark from the command line and print what it found.
 
     Args:
         name: title of the table.
-        measure: returns the rows; all have the same keys, which name column and unit.
-        packages: distributions whose versions belong to the result.
+        measure: returns the rows; all have the same keys, which name column and unit. It gets
+            the values of the options as keyword arguments.
+        packages: distributions whose versions, where they are installed, belong to the result.
+        model: what was decoded with, where it is not a column.
+        options: adds the benchmark's own options.
     """
     parser = argparse.ArgumentParser(description=f"Benchmark: {name}.")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
-    as_json = parser.parse_args().json
-    result = {"benchmark": name, "machine": _machine(packages), "rows": measure()}
+    if options is not None:
+        options(parser)
+    chosen = vars(parser.parse_args())
+    as_json = chosen.pop("json")
+    rows = measure(**chosen)
+    if not rows:
+        sys.exit("nothing to measure")
+    machine = _machine(packages) | ({"model": model} if model else {})
+    result = {"benchmark": name, "machine": machine, "rows": rows}
     print(json.dumps(result, indent=1) if as_json else f"## {name}\n\n{markdown(result)}")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from _report import markdown
 
 _HERE = Path(__file__).resolve().parent
-_ALL = ("mel", "ring_buffer", "clips", "memory")
+_ALL = ("mel", "ring_buffer", "clips", "policies", "margin", "memory")
 _TARGETS = (_HERE / "README.md", _HERE.parent / "README.md")
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from streaming.errors import ConfigurationError
 from streaming.events import Word
 from streaming.protocols import Commit
-from streaming.words import key
+
+from ._prefixes import check_agreement, n_agreed
 
 __all__ = ["LocalAgreement"]
 
@@ -21,14 +21,13 @@ class LocalAgreement:
     """Commits the words on which the last ``n`` hypotheses agree, in the newest spelling.
 
     ``n = 1`` commits every word at once; larger values wait for more passes.
+
+    Raises:
+        ConfigurationError: ``n`` is no whole number from 1 to 10.
     """
 
     def __init__(self, n: int = 2) -> None:
-        if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= 10:
-            raise ConfigurationError(
-                f"local-agreement: n must be a whole number from 1 to 10, not {n}"
-            )
-        self.history = n
+        self.history = check_agreement("local-agreement", n)
 
     def update(
         self,
@@ -38,12 +37,5 @@ class LocalAgreement:
     ) -> Commit:
         """See `streaming.protocols.CommitPolicy`."""
         newest = tuple(history[-1])
-        if len(history) < self.history:
-            return Commit((), newest)
-        agreed = 0
-        others = [[key(word.text) for word in words] for words in history[-self.history : -1]]
-        for i, word in enumerate(newest):
-            if any(i >= len(keys) or keys[i] != key(word.text) for keys in others):
-                break
-            agreed += 1
-        return Commit(newest[:agreed], newest[agreed:])
+        certain = n_agreed(history, self.history)
+        return Commit(newest[:certain], newest[certain:])

@@ -32,6 +32,9 @@ _FRESH_SAMPLES = samples_from_seconds(0.2)
 deterministic, so a pass without new audio agrees with itself."""
 _CERTAIN_SAMPLES = samples_from_seconds(1.0)
 """On a window shorter than this the model guesses, often twice the same: it counts for nothing."""
+_EARLY_SAMPLES = samples_from_seconds(0.3)
+"""New audio that makes a pass due while nothing of an utterance is heard yet: its windows are
+short and cheap, and whoever waits for a sign of life gets it."""
 _SHORTEST_SAMPLES = samples_from_seconds(0.1)
 """Less audio than this cannot hold a word."""
 _LIMIT_FACTOR = 1.5
@@ -226,7 +229,7 @@ class Transcriber:
             and audio_end - utterance.window_start < _DETECT_SAMPLES
         ):
             return None  # words in a guessed language would only be taken back
-        due = audio_end - utterance.heard_until >= self.cadence.chunk_samples
+        due = audio_end - utterance.heard_until >= self._chunk_of(utterance)
         if speech_end is not None:
             # In a pause one pass that reaches past the speech is enough, and it is due at once.
             covered = speech_end + TAIL_SAMPLES
@@ -317,6 +320,12 @@ class Transcriber:
     @property
     def _utterances(self) -> list[_Utterance]:
         return [*self._closed, *([self._open] if self._open else [])]
+
+    def _chunk_of(self, utterance: _Utterance) -> int:
+        """New audio that makes a pass of an open utterance due."""
+        chunk = self.cadence.chunk_samples
+        heard = utterance.words or (utterance.latest and utterance.latest.words)
+        return chunk if heard or self.cadence.overloaded else min(chunk, _EARLY_SAMPLES)
 
     def _issue(self, utterance: _Utterance, wanted_end: int) -> Pass:
         start = utterance.window_start
@@ -475,9 +484,9 @@ class Transcriber:
     def _split_at_quiet(self, utterance: _Utterance, until: int) -> tuple[int, list[Event]]:
         """End an utterance that offers no committed word to cut at where it is quietest."""
         start = max(utterance.window_start, utterance.start_sample)
-        low = max(utterance.window_start + _PROGRESS_SAMPLES, (start + until) // 2)
-        low = min(low, until)
-        cut = self._quietest_point(utterance.stretch, low, until)
+        end = until if utterance.end_sample is None else min(until, utterance.end_sample)
+        low = max(utterance.window_start + _PROGRESS_SAMPLES, (start + end) // 2)
+        cut = self._quietest_point(utterance.stretch, min(low, end), end)
         rest = _Utterance(utterance.stretch, cut, cut, utterance.language)
         if utterance.end_sample is None:
             self._open = rest

@@ -22,7 +22,7 @@ from streaming.errors import BackendError, SinkError, SourceError
 from streaming.events import Event, Word
 from streaming.options import TranscriberOptions, VadOptions
 from streaming.pipeline import Pace, Pipeline
-from streaming.protocols import Hypothesis, VoiceActivityDetector, Window
+from streaming.protocols import CommitPolicy, Hypothesis, VoiceActivityDetector, Window
 from streaming.session import SessionParts
 
 __all__ = [
@@ -327,14 +327,14 @@ def make_parts(
     *,
     vad: VoiceActivityDetector | None = None,
     silence_s: float = 0.6,
-    agreement: int = 2,
+    commit_policy: CommitPolicy | None = None,
     **options: object,
 ) -> SessionParts:
     """Parts as the command line would choose them, around a detector that knows the truth."""
     chosen = TranscriberOptions(**{"language": "en", **options})  # type: ignore[arg-type]
     return SessionParts(
         vad=vad or LoudnessVad(),
-        commit_policy=LocalAgreement(agreement),
+        commit_policy=commit_policy or LocalAgreement(),
         trim_policy=TrimAtWord(chosen.window_s, chosen.left_context_s),
         endpoint_policy=TrailingSilence(silence_s, chosen.max_utterance_s),
         options=chosen,

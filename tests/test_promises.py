@@ -31,6 +31,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from virtual_time import run_virtual
 
+from policies.agreement_hold_back import AgreementHoldBack
+from policies.endpoint_only import EndpointOnly
+from policies.hold_back import HoldBack
+from policies.local_agreement import LocalAgreement
 from streaming.audio import SAMPLE_RATE, AudioChunk, Flush, Samples, samples_from_seconds, seconds
 from streaming.evaluation import check_events
 from streaming.events import (
@@ -48,14 +52,16 @@ from streaming.events import (
 )
 from streaming.mel import IncrementalMel
 from streaming.pipeline import Pipeline
-from streaming.protocols import VoiceActivityDetector
+from streaming.protocols import CommitPolicy, VoiceActivityDetector
 from streaming.ring_buffer import RingBuffer
 from streaming.session import Session, SessionParts, pieces
 from streaming.transcriber import TAIL_SAMPLES, Pass
 from streaming.vad.none import NoVad
 
 Items = list[AudioChunk | Flush]
+Policies = st.SearchStrategy[CommitPolicy]
 FRAME = 160
+AGREEMENT = LocalAgreement()
 SHORTEST = samples_from_seconds(0.1)
 
 
@@ -103,16 +109,27 @@ noises = st.builds(
 )
 
 
+held_back_s = st.sampled_from([0.0, 0.4, 0.8, 3.0])
+POLICIES: dict[str, Policies] = {
+    "local-agreement": st.builds(LocalAgreement, st.integers(1, 3)),
+    "hold-back": st.builds(HoldBack, held_back_s),
+    "agreement-hold-back": st.builds(AgreementHoldBack, st.integers(1, 3), held_back_s),
+    "endpoint": st.builds(EndpointOnly),
+}
+any_policy: Policies = st.one_of(*POLICIES.values())
+with_every_policy = pytest.mark.parametrize("policies", POLICIES.values(), ids=POLICIES)
+
+
 @st.composite
-def all_parts(draw: st.DrawFn, *, detectors: bool = True) -> SessionParts:
+def all_parts(draw: st.DrawFn, policies: Policies = any_policy) -> SessionParts:
     window_s = draw(st.sampled_from([2.0, 4.0, 10.0]))
     vad: VoiceActivityDetector = LoudnessVad()
-    if detectors and draw(st.booleans()):
+    if draw(st.booleans()):
         vad = NoVad()
     return make_parts(
         vad=vad,
         silence_s=draw(st.sampled_from([0.25, 0.6, 3.0])),
-        agreement=draw(st.integers(1, 3)),
+        commit_policy=draw(policies),
         chunk_s=draw(st.sampled_from([0.2, 0.5, 1.0])),
         window_s=window_s,
         left_context_s=draw(st.sampled_from([0.0, 0.3, 0.5])) * window_s,
@@ -162,7 +179,9 @@ def scenarios(draw: st.DrawFn, script: Script) -> Scenario:
 
 
 @st.composite
-def wild(draw: st.DrawFn) -> tuple[Scenario, ScriptedBackend, SessionParts]:
+def wild(
+    draw: st.DrawFn, policies: Policies = any_policy
+) -> tuple[Scenario, ScriptedBackend, SessionParts]:
     script = draw(scripts())
     backend = ScriptedBackend(
         script,
@@ -170,7 +189,7 @@ def wild(draw: st.DrawFn) -> tuple[Scenario, ScriptedBackend, SessionParts]:
         seed=draw(st.integers(0, 1000)),
         forces_prefix=draw(st.booleans()),
     )
-    return draw(scenarios(script)), backend, draw(all_parts())
+    return draw(scenarios(script)), backend, draw(all_parts(policies))
 
 
 def committed_words(events: list[Event]) -> list[Word]:
@@ -189,12 +208,13 @@ def frame_limit(parts: SessionParts) -> int:
 # -- 1: never retract -----------------------------------------------------------------------------
 
 
-@promised(60)
-@given(run=wild(), cost_s=costs)
+@with_every_policy
+@promised(20)
+@given(data=st.data(), cost_s=costs)
 def test_nothing_committed_is_ever_taken_back(
-    run: tuple[Scenario, ScriptedBackend, SessionParts], cost_s: float
+    policies: Policies, data: st.DataObject, cost_s: float
 ) -> None:
-    scenario, backend, parts = run
+    scenario, backend, parts = data.draw(wild(policies))
     events = simulate(scenario.items, backend, parts, pass_cost_s=cost_s)
     assert check_events(events) == []
     said: dict[int, str] = {}
@@ -230,27 +250,29 @@ def test_with_a_given_cost_the_log_is_the_same_byte_for_byte(
 # -- 2: tail --------------------------------------------------------------------------------------
 
 
-@promised(60)
+@with_every_policy
+@promised(20)
 @given(data=st.data(), cost_s=costs, pace=st.sampled_from(["simulated", "fast"]))
 def test_every_word_that_is_heard_well_comes_out_once_and_in_order(
-    data: st.DataObject, cost_s: float, pace: Any
+    policies: Policies, data: st.DataObject, cost_s: float, pace: Any
 ) -> None:
     script = data.draw(scripts())
     sizes = data.draw(st.lists(st.integers(160, 9000), min_size=1, max_size=4))
     items: Items = list(chunks_of(script.audio(), sizes))
-    parts = data.draw(all_parts())
+    parts = data.draw(all_parts(policies))
     backend = ScriptedBackend(script, forces_prefix=data.draw(st.booleans()))
     events = simulate(items, backend, parts, pass_cost_s=cost_s, pace=pace)
     assert texts(committed_words(events)) == texts(script.words)
     assert not [e for e in events if isinstance(e, AudioDropped)]
 
 
-@promised(60)
-@given(run=wild(), data=st.data())
+@with_every_policy
+@promised(20)
+@given(data=st.data())
 def test_the_last_pass_reaches_past_the_speech_and_all_it_heard_is_committed(
-    run: tuple[Scenario, ScriptedBackend, SessionParts], data: st.DataObject
+    policies: Policies, data: st.DataObject
 ) -> None:
-    scenario, backend, parts = run
+    scenario, backend, parts = data.draw(wild(policies))
     session = Session(parts, n_mels=80, started=SessionStarted(session="s"))
     rng = random.Random(data.draw(st.integers(0, 1000)))
     slowness = data.draw(st.sampled_from([0, 1, 3, 30]))
@@ -382,17 +404,23 @@ def uncomputed(
 
 
 @pytest.mark.parametrize(
-    ("utterances", "noise", "pause_s", "with_vad", "minutes"),
+    ("utterances", "noise", "pause_s", "with_vad", "minutes", "policy"),
     [
-        ((20, 5), Noise(unsure=0.5, respelled=0.2, jitter_s=0.1), 1.0, True, 60),
-        ((55,), Noise(), 0.0, True, 12),
-        ((55,), Noise(misheard=1.0), 0.0, True, 12),
-        ((55,), Noise(deaf=1.0), 0.0, True, 12),
-        ((55,), Noise(loops=1.0, invented=1.0), 0.0, False, 12),
-        ((55,), Noise(interpolated=1.0), 0.0, False, 12),
-        ((1,), Noise(), 29.0, True, 12),
+        ((20, 5), Noise(unsure=0.5, respelled=0.2, jitter_s=0.1), 1.0, True, 60, AGREEMENT),
+        ((55,), Noise(), 0.0, True, 12, AGREEMENT),
+        ((55,), Noise(misheard=1.0), 0.0, True, 12, AGREEMENT),
+        ((55,), Noise(deaf=1.0), 0.0, True, 12, AGREEMENT),
+        ((55,), Noise(loops=1.0, invented=1.0), 0.0, False, 12, AGREEMENT),
+        ((55,), Noise(interpolated=1.0), 0.0, False, 12, AGREEMENT),
+        ((1,), Noise(), 29.0, True, 12, AGREEMENT),
+        ((55,), Noise(interpolated=0.5, jitter_s=2.0), 0.0, True, 12, HoldBack()),
+        ((55,), Noise(), 0.0, True, 12, HoldBack(10.0)),
+        ((55,), Noise(), 0.0, True, 12, EndpointOnly()),
     ],
-    ids=["talk", "no pause", "music", "deaf", "loops", "guessed times", "silence"],
+    ids=[
+        *("talk", "no pause", "music", "deaf", "loops", "guessed times", "silence"),
+        *("times that jump", "held back too long", "no endpoint"),
+    ],
 )
 def test_nothing_grows_with_the_stream_and_no_window_outgrows_its_limit(
     monkeypatch: pytest.MonkeyPatch,
@@ -401,11 +429,13 @@ def test_nothing_grows_with_the_stream_and_no_window_outgrows_its_limit(
     pause_s: float,
     with_vad: bool,
     minutes: int,
+    policy: CommitPolicy,
 ) -> None:
     monkeypatch.setattr(IncrementalMel, "_compute", uncomputed)
     script = say(*utterances, start_s=0.0, end_s=pause_s, gap_s=0.06)
     backend = Endless(script, noise, keep=False)
-    parts = make_parts(vad=LoudnessVad() if with_vad else NoVad(), chunk_s=2.0)
+    vad = LoudnessVad() if with_vad else NoVad()
+    parts = make_parts(vad=vad, chunk_s=2.0, commit_policy=policy)
     session = Session(parts, n_mels=80, started=SessionStarted(session="s"))
     sizes: list[int] = []
     finals = 0

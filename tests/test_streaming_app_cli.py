@@ -99,6 +99,8 @@ def write_wav(
         (["JFK", "--policy", "local-agreement:n"], "expected key=value, not 'n'"),
         (["JFK", "--policy", "local-agreement:m=3"], "takes the parameters: n; not 'm=3'"),
         (["JFK", "--policy", "local-agreement:n=0"], "n must be a whole number from 1 to 10"),
+        (["JFK", "--policy", "hold-back:seconds=-1"], "seconds must be a number from 0 to 10"),
+        (["JFK", "--policy", "endpoint:seconds=1"], "takes the parameters: none"),
         (["JFK", "--policy", "broken"], "'broken' of the package cli-plugin cannot be loaded"),
         (["JFK", "--vad", "ears"], "unknown speech detector 'ears'; known: silero, webrtc"),
         (["JFK", "--vad", "webrtc:aggressiveness=7"], "aggressiveness is 0 to 3, not 7"),
@@ -145,7 +147,7 @@ def test_help_and_version_exit_with_0(command: Command) -> None:
 
 def test_help_names_third_parties_parts(command: Command) -> None:
     out = " ".join(command("--help")[1].split())
-    assert "local-agreement, broken, eager" in out
+    assert "endpoint, broken, eager" in out
     assert "auto, whisper.cpp, scripted" in out
 
 

@@ -11,7 +11,11 @@ import pytest
 from fakes import ScriptedBackend, say
 
 import streaming.app
-from streaming.app import Settings, compose, make_worker
+from policies.agreement_hold_back import AgreementHoldBack
+from policies.endpoint_only import EndpointOnly
+from policies.hold_back import HoldBack
+from policies.local_agreement import LocalAgreement
+from streaming.app import Settings, compose, make_parts, make_worker
 from streaming.app.settings import default_threads
 from streaming.errors import ConfigurationError
 
@@ -83,6 +87,21 @@ def test_so_many_models_are_loaded_each_with_its_share_of_the_cores(
     assert all_loaded.wait(5)
     assert pool.close()
     assert threads_of == [default_threads(2)] * 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "kind", "chosen"),
+    [
+        ("local-agreement:n=3", LocalAgreement, {"history": 3}),
+        ("hold-back:seconds=0.5", HoldBack, {"seconds": 0.5}),
+        ("agreement-hold-back:n=3,seconds=1", AgreementHoldBack, {"history": 3, "seconds": 1.0}),
+        ("endpoint", EndpointOnly, {}),
+    ],
+)
+def test_a_policy_is_chosen_by_its_name(spec: str, kind: type, chosen: dict[str, float]) -> None:
+    policy = make_parts(Settings(policy=spec, vad="energy")).commit_policy
+    assert type(policy) is kind
+    assert vars(policy) == chosen
 
 
 def test_everything_that_the_app_offers_can_be_imported() -> None:

@@ -533,6 +533,22 @@ class Never:
         return Commit((), tuple(history[-1]))
 
 
+def test_what_is_cut_off_a_closed_utterance_starts_before_its_end() -> None:
+    transcriber = Transcriber(
+        TranscriberOptions(language="en", window_s=2.0, left_context_s=0.0),
+        Never(),
+        TrimAtWord(2.0, 0.0),
+        lambda stretch, low, high: high,  # it is quiet after the end
+    )
+    transcriber.open(0, 0)
+    transcriber.close(at(2.9), at(3.1), "silence")
+    events = hear(transcriber, 3.1, ())
+    while not finals(events)[1:]:
+        events += hear(transcriber, 3.1, ())
+    spans = [(final.start_s, final.end_s, final.reason) for final in finals(events)]
+    assert spans == [(0.0, 2.9, "max_length"), (2.9, 2.9, "silence")]
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     steps=st.lists(st.floats(0.05, 60.0), min_size=1, max_size=30),

@@ -5,23 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from audio_files import read_audio
 from windows import window_of
 
+from streaming.audio import SAMPLE_RATE
 from streaming.backends.whisper_cpp import WhisperCppBackend
-from streaming.errors import ModelError
+from streaming.errors import ConfigurationError, ModelError
 from streaming.models import ModelStore, alignment_heads
 
 pytestmark = pytest.mark.needs_model
 
 
-def _load(name: str, threads: int = 2) -> WhisperCppBackend:
+def _load(name: str, threads: int = 2, **context: int) -> WhisperCppBackend:
     path = ModelStore().path(name)
     heads = alignment_heads(path)
-    return WhisperCppBackend(path, model=name, threads=threads, alignment_heads=heads)
+    return WhisperCppBackend(path, model=name, threads=threads, alignment_heads=heads, **context)
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +100,17 @@ def test_the_segment_list_has_room_from_the_start() -> None:
         assert backend._core.whisper_full_n_segments(backend._context) > 8
     finally:
         backend.close()
+
+
+def test_the_context_is_the_window_and_its_margin(tiny: WhisperCppBackend, jfk: Path) -> None:
+    window = window_of(read_audio(jfk)[: 3 * SAMPLE_RATE + 160])  # an odd number of frames
+    full, bare = _load("tiny.en", margin=1500), _load("tiny.en", margin=0, least_context=0)
+    try:
+        # At full context it is the second try of a pass that looped.
+        assert full.decode(window).words == tiny.decode(replace(window, careful=True)).words
+        assert bare.decode(window).words != full.decode(window).words
+    finally:
+        full.close()
+        bare.close()
+    with pytest.raises(ConfigurationError, match="margin and least_context must be at least 0"):
+        _load("tiny.en", margin=-1)

@@ -13,7 +13,7 @@ from ..backends.pool import BackendPool
 from ..errors import ConfigurationError, SinkError
 from ..evaluation import Clip, Measurement, evaluate, format_table, load_manifest, measure
 from ..evaluation.text import evaluation_module
-from ..events import Event, event_to_json
+from ..events import Event, Word, event_to_json
 from ..offline import decode_offline
 from .compose import make_pipeline
 from .console import say
@@ -22,7 +22,7 @@ from .outputs import check_paths
 from .progress import command_worker
 from .settings import Settings
 
-__all__ = ["evaluate_command", "measure_clip"]
+__all__ = ["evaluate_command", "measure_clip", "offline_words"]
 
 
 def evaluate_command(argv: Sequence[str]) -> int:
@@ -114,7 +114,11 @@ def _write(log: Path, mode: str, lines: Iterable[str]) -> None:
 
 
 async def measure_clip(
-    clip: Clip, settings: Settings, worker: BackendPool
+    clip: Clip,
+    settings: Settings,
+    worker: BackendPool,
+    *,
+    offline: Sequence[Word] | None = None,
 ) -> tuple[Measurement, list[Event]]:
     """Stream one clip in simulated pace, decode it offline, and measure.
 
@@ -122,18 +126,26 @@ async def measure_clip(
         clip: the recording and its reference.
         settings: how to stream it, at pace simulated.
         worker: a loaded backend.
+        offline: what `offline_words` gave for this clip and model before; None decodes it now.
     """
     source = FileSource(clip.audio, pace="simulated")
     pipeline = await asyncio.to_thread(make_pipeline, source, settings, worker=worker)
     async with pipeline:
         events = [event async for event in pipeline.events()]
+    if offline is None:
+        offline = await offline_words(clip, settings, worker)
     language = settings.languages[0] or clip.language
-    offline = await decode_offline(
-        FileSource(clip.audio, pace="fast"),
-        worker,
-        language=None if language == "auto" else language,
-    )
     measurement = measure(
         events, offline, reference=clip.reference, language=language, name=clip.name
     )
     return measurement, events
+
+
+async def offline_words(clip: Clip, settings: Settings, worker: BackendPool) -> tuple[Word, ...]:
+    """Words of one offline pass over a clip, in the language that the settings or it name."""
+    language = settings.languages[0] or clip.language
+    return await decode_offline(
+        FileSource(clip.audio, pace="fast"),
+        worker,
+        language=None if language == "auto" else language,
+    )

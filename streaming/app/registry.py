@@ -12,6 +12,9 @@ from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
+from policies.agreement_hold_back import AgreementHoldBack
+from policies.endpoint_only import EndpointOnly
+from policies.hold_back import HoldBack
 from policies.local_agreement import LocalAgreement
 
 from ..errors import ConfigurationError
@@ -50,7 +53,12 @@ VADS: Mapping[str, Callable[..., Any]] = {
     "energy": _energy,
     "none": _none,
 }
-POLICIES: Mapping[str, Callable[..., Any]] = {"local-agreement": LocalAgreement}
+POLICIES: Mapping[str, Callable[..., Any]] = {
+    "local-agreement": LocalAgreement,
+    "hold-back": HoldBack,
+    "agreement-hold-back": AgreementHoldBack,
+    "endpoint": EndpointOnly,
+}
 
 _KINDS = {
     "streaming.backends": "backend",

@@ -24,6 +24,7 @@ from ..protocols import Hypothesis, Window
 from ..words import TimedToken, words_from_tokens
 from .guards import drop_noise_tags, drop_past_end, loop_start, token_limit
 from .language_choice import choose_language, given_language
+from .openmp import spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
 from .word_timing import FRAME_S, shrink_to_voice, voiced_frames
@@ -95,7 +96,10 @@ class CTranslate2Backend:
         device: str = "cpu",
         margin: int = _MARGIN,
     ) -> None:
+        if margin < 0:
+            raise ConfigurationError("margin must be at least 0 positions")
         require_processor()
+        spin_briefly()
         try:
             import ctranslate2
         except ImportError:
@@ -149,7 +153,7 @@ class CTranslate2Backend:
     # -- one pass ---------------------------------------------------------------------------
 
     def _decode(self, window: Window) -> Hypothesis:
-        context = min(window.n_frames // 2 + self._margin, _FULL_CONTEXT)
+        context = min((window.n_frames + 1) // 2 + self._margin, _FULL_CONTEXT)
         if window.careful:
             context = _FULL_CONTEXT
         language, probability, detected = self._language(window)

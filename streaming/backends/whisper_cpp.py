@@ -9,7 +9,6 @@ model repeat itself, which the loop guard notices; one more pass at full context
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BackendError
+from ..errors import BackendError, ConfigurationError
 from ..events import Word
 from ..models.ggml_file import read_index
 from ..protocols import Hypothesis, Window
 from ..words import TimedToken, words_from_tokens
 from .guards import drop_noise_tags, drop_past_end, loop_start, token_limit
 from .language_choice import choose_language, given_language
+from .openmp import spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
 from .word_timing import FRAME_S, shrink_to_voice
@@ -56,30 +56,40 @@ class WhisperCppBackend:
         threads: threads of a pass.
         alignment_heads: name of whisper.cpp's preset of alignment heads ("tiny.en", ...);
             None uses the top layers, whose word times are coarser.
+        margin: encoder positions of 20 ms that a pass works on beyond its window's own.
+        least_context: positions that a pass works on at least.
 
     Raises:
         BackendError: the processor lacks what the wheel needs, or the file cannot be loaded.
         ModelError: the file is damaged or not a model.
+        ConfigurationError: a negative number of positions.
     """
 
     name = "whisper.cpp"
     forces_prefix = False
 
     def __init__(
-        self, path: Path, *, model: str, threads: int, alignment_heads: str | None = None
+        self,
+        path: Path,
+        *,
+        model: str,
+        threads: int,
+        alignment_heads: str | None = None,
+        margin: int = _MARGIN,
+        least_context: int = _LEAST_CONTEXT,
     ) -> None:
+        if min(margin, least_context) < 0:
+            raise ConfigurationError("margin and least_context must be at least 0 positions")
         require_processor()
         read_index(path)  # whisper.cpp crashes on some damaged files
-        # Threads of a pass wait for one another by spinning unless OpenMP is told otherwise
-        # before it is loaded. On a machine that has other work too, spinning made a pass up to
-        # fifteen times slower; a few microseconds of it win back most of what sleeping costs.
-        if "OMP_WAIT_POLICY" not in os.environ:
-            os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        spin_briefly()
         import _pywhispercpp as core
 
         self.model = model
         self._core = core
         self._threads = threads
+        self._margin = margin
+        self._least_context = least_context
         self._turn = threading.Lock()
         self._aborting = threading.Event()
         _silence_log(core)
@@ -156,9 +166,7 @@ class WhisperCppBackend:
             raise BackendError(f"a window of {n_frames} frames is longer than 30 s")
         if n_frames < _MIN_FRAMES:
             return Hypothesis(words=(), language=window.language or window.fallback_language or "")
-        context = min(max(n_frames // 2 + _MARGIN, _LEAST_CONTEXT), _FULL_CONTEXT)
-        if window.careful:
-            context = _FULL_CONTEXT
+        context = _FULL_CONTEXT if window.careful else self._context_for(n_frames)
         language, probability, detected = self._language(window)
         self._set_mel(window.mel, 2 * context)
         words = self._run(window, language, context)
@@ -171,6 +179,11 @@ class WhisperCppBackend:
             timing="aligned",
             looped=loop is not None,
         )
+
+    def _context_for(self, n_frames: int) -> int:
+        """Encoder positions for a window; one is two frames."""
+        positions = (n_frames + 1) // 2 + self._margin
+        return min(max(positions, self._least_context), _FULL_CONTEXT)
 
     def _set_mel(self, mel: NDArray[np.float32], n_frames: int) -> None:
         """Hand the window over, padded with silence to what the encoder reads."""
