@@ -229,9 +229,11 @@ class Transcriber:
             and audio_end - utterance.window_start < _DETECT_SAMPLES
         ):
             return None  # words in a guessed language would only be taken back
-        due = audio_end - utterance.heard_until >= self._chunk_of(utterance)
+        waiting = audio_end - utterance.heard_until
+        due = waiting >= self._chunk_of(utterance)
         if speech_end is not None:
             # In a pause one pass that reaches past the speech is enough, and it is due at once.
+            due = waiting >= self.cadence.chunk_samples
             covered = speech_end + TAIL_SAMPLES
             due = utterance.heard_until < covered and (due or covered <= audio_end)
         if audio_end - utterance.window_start < _SHORTEST_SAMPLES:
@@ -322,7 +324,7 @@ class Transcriber:
         return [*self._closed, *([self._open] if self._open else [])]
 
     def _chunk_of(self, utterance: _Utterance) -> int:
-        """New audio that makes a pass of an open utterance due."""
+        """New audio that makes a pass due while speech goes on."""
         chunk = self.cadence.chunk_samples
         heard = utterance.words or (utterance.latest and utterance.latest.words)
         return chunk if heard or self.cadence.overloaded else min(chunk, _EARLY_SAMPLES)

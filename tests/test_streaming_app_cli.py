@@ -94,7 +94,10 @@ def write_wav(
         (["JFK", "--language", "klingon"], "unknown language 'klingon'; use 'auto' or"),
         (["JFK", "--language", "ja"], "tiny.en knows only English; --language ja needs"),
         (["JFK", "--translate"], "--translate needs a multilingual model, e.g. --model base"),
-        (["JFK", "--backend", "cloud"], "unknown backend 'cloud'; known: auto, whisper.cpp"),
+        (
+            ["JFK", "--backend", "cloud"],
+            "unknown backend 'cloud'; known: auto, ctranslate2, whisper.cpp",
+        ),
         (["JFK", "--policy", "hope"], "unknown policy 'hope'; known: local-agreement"),
         (["JFK", "--policy", "local-agreement:n"], "expected key=value, not 'n'"),
         (["JFK", "--policy", "local-agreement:m=3"], "takes the parameters: n; not 'm=3'"),
@@ -148,7 +151,7 @@ def test_help_and_version_exit_with_0(command: Command) -> None:
 def test_help_names_third_parties_parts(command: Command) -> None:
     out = " ".join(command("--help")[1].split())
     assert "endpoint, broken, eager" in out
-    assert "auto, whisper.cpp, scripted" in out
+    assert "auto, ctranslate2, whisper.cpp, scripted" in out
 
 
 def test_a_subcommand_wins_over_a_file_of_its_name(
@@ -378,10 +381,11 @@ def test_doctor_says_how_to_get_a_model(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("STREAM_TRANSCRIBE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("STREAM_TRANSCRIBE_HUB", "http://127.0.0.1:9")
+    for hub in ("STREAM_TRANSCRIBE_HUB", "STREAM_TRANSCRIBE_CT2_HUB"):
+        monkeypatch.setenv(hub, "http://127.0.0.1:9")
     code, out, err = command("doctor", "--model", "small")
     assert (code, err) == (1, "")
-    assert "set STREAM_TRANSCRIBE_HUB to a mirror" in out.splitlines()[-1]
+    assert "HUB to a mirror" in out.splitlines()[-1]
     code, out, _ = command("doctor", "--model", "gigantic")
     assert code == 2
     assert "there is no model 'gigantic'" in out.splitlines()[-1]

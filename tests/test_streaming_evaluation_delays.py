@@ -8,10 +8,11 @@ from streaming.evaluation.delays import (
     committed_words,
     distribution,
     length_adaptive_average_lagging,
+    speech_to_text,
     stop_to_final,
     utterance_laal,
 )
-from streaming.events import Committed, Final, Partial, Word
+from streaming.events import Committed, Final, Partial, SpeechStarted, Word
 
 
 def word(text: str, end_s: float = 0.0) -> Word:
@@ -61,6 +62,21 @@ ITEMS = [
     CommittedWord(word("c"), 1, 5.5, 5.5),
     CommittedWord(word("x"), 1, 6.5, 6.5),
 ]
+
+
+def test_the_first_text_counts_from_the_start_of_the_first_word() -> None:
+    offline = [word("ask", 1.5), word("not", 2.0), word("what", 9.0)]
+    events = [
+        SpeechStarted(at_s=0.7, clock_s=0.8),
+        Partial(clock_s=1.1, tentative=""),
+        Partial(clock_s=1.4, tentative=" ask"),
+        Partial(clock_s=1.9, tentative=" ask not"),
+        SpeechStarted(at_s=8.6, clock_s=8.7),
+        Committed(clock_s=9.0, text=" what"),
+        SpeechStarted(at_s=20.0, clock_s=20.1),
+        Partial(clock_s=21.0, tentative=" noise"),
+    ]
+    assert speech_to_text(events, offline) == pytest.approx([0.4, 0.4])
 
 
 def test_stop_to_final_counts_from_the_end_of_the_last_aligned_word() -> None:

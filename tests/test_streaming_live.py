@@ -96,7 +96,7 @@ def test_a_pass_is_due_as_long_after_it_is_asked_for_as_its_patience_lasts(
     monkeypatch.setattr("streaming.live.time", SimpleNamespace(monotonic=lambda: 1000.0))
     run_virtual(scenario())
     # Nothing is shown yet, then the text runs on, and at last the final waits.
-    assert deadlines_s == [1000.1, 1000.7, 1000.7, 1000.0]
+    assert deadlines_s == [1000.1, 1000.7, 1000.7, 1000.7, 1000.0]
 
 
 def test_waiting_for_another_session_s_pass_is_told_apart_from_the_own_passes() -> None:

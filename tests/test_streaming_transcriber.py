@@ -76,12 +76,28 @@ def test_a_pass_is_due_after_each_chunk_of_new_audio_and_not_before() -> None:
     transcriber = make(chunk_s=0.5)
     assert transcriber.next_pass(at(9.0), speech_end=None) is None
     transcriber.open(at(1.0), 0)
-    assert transcriber.next_pass(at(1.49), speech_end=None) is None
-    hear(transcriber, 1.5, ())
+    hear(transcriber, 1.5, words("one", start_s=1.0))
     assert transcriber.next_pass(at(1.99), speech_end=None) is None
     due = transcriber.next_pass(at(2.3), speech_end=None)
     assert due is not None
     assert (due.start_sample, due.end_sample) == (at(1.0), at(2.3))
+
+
+def test_the_first_words_are_looked_for_sooner_unless_passes_do_not_keep_up() -> None:
+    transcriber = make(chunk_s=2.0)
+    transcriber.open(at(1.0), 0)
+    assert transcriber.next_pass(at(1.29), speech_end=None) is None
+    hear(transcriber, 1.3, ())
+    assert transcriber.next_pass(at(1.59), speech_end=None) is None
+    hear(transcriber, 1.6, words("one", start_s=1.0))
+    assert transcriber.next_pass(at(3.59), speech_end=None) is None
+    hear(transcriber, 3.6, words("one two", start_s=1.0))
+    for _ in range(2):
+        transcriber.cadence.observe(at(5.0))
+    transcriber.close(at(3.6), at(3.6), "flush")
+    transcriber.open(at(5.0), 0)
+    assert transcriber.next_pass(at(7.99), speech_end=None) is None
+    hear(transcriber, 8.0, ())
 
 
 def test_only_one_pass_is_out_and_only_it_can_be_completed() -> None:

@@ -23,7 +23,7 @@ from ..session import SessionParts
 from .registry import POLICIES, VADS, build, maker
 from .settings import Settings, default_threads
 
-__all__ = ["BACKENDS", "backend_for", "make_parts", "make_pipeline", "make_worker", "transcribe"]
+__all__ = ["BACKENDS", "make_parts", "make_pipeline", "make_worker", "transcribe"]
 
 
 def _whisper_cpp(*, model: str, threads: int, progress: Progress | None) -> Backend:
@@ -56,27 +56,21 @@ def _ctranslate2(
     )
 
 
+def _auto(*, model: str, threads: int, progress: Progress | None, **compute: str) -> Backend:
+    """CTranslate2 where it is installed, unless only whisper.cpp has the model at hand."""
+    ours = find_spec("ctranslate2") is not None and not is_ggml(model)
+    elsewhere = not Ct2Store().at_hand(model) and ModelStore().at_hand(model)
+    if compute or (ours and not elsewhere):
+        return _ctranslate2(model=model, threads=threads, progress=progress, **compute)
+    return _whisper_cpp(model=model, threads=threads, progress=progress)
+
+
 BACKENDS: Mapping[str, Callable[..., Backend]] = {
+    "auto": _auto,
     "ctranslate2": _ctranslate2,
     "whisper.cpp": _whisper_cpp,
 }
 """Each loads a model, and tells how it comes along if it has to be made or fetched first."""
-
-
-def backend_for(settings: Settings) -> str:
-    """The backend that a run takes: what was asked for, or what "auto" comes to.
-
-    That is CTranslate2 where it is installed, unless only whisper.cpp has the model at hand.
-    """
-    if settings.backend != "auto":
-        return settings.backend
-    if settings.compute_type or settings.compute_device != "cpu":
-        return "ctranslate2"
-    if find_spec("ctranslate2") is None or is_ggml(settings.model):
-        return "whisper.cpp"
-    store = Ct2Store()
-    elsewhere = not store.at_hand(settings.model) and ModelStore().at_hand(settings.model)
-    return "whisper.cpp" if elsewhere else "ctranslate2"
 
 
 def make_worker(settings: Settings, *, progress: Progress | None = None) -> BackendPool:
@@ -89,23 +83,22 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
     Raises:
         ConfigurationError: an unknown backend, or choices that it does not have.
     """
-    backend = backend_for(settings)
-    more: dict[str, Any] = {}
-    if backend.partition(":")[0] == "ctranslate2":
-        more = {"compute_type": settings.compute_type, "device": settings.compute_device}
-    elif settings.compute_type or settings.compute_device != "cpu":
+    chosen = {"compute_type": settings.compute_type, "device": settings.compute_device}
+    compute = {name: value for name, value in chosen.items() if value is not None}
+    if compute and settings.backend.partition(":")[0] not in ("auto", "ctranslate2"):
         raise ConfigurationError(
-            f"--compute-type and --compute-device are for ctranslate2, not for {backend}"
+            "--compute-type and --compute-device are for the backend ctranslate2, "
+            f"not for {settings.backend}"
         )
     return BackendPool(
         maker(
-            backend,
+            settings.backend,
             "streaming.backends",
             BACKENDS,
             model=settings.model,
             threads=settings.threads or default_threads(settings.workers),
             progress=progress,
-            **more,
+            **compute,
         ),
         workers=settings.workers,
     )

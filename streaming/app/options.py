@@ -68,7 +68,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default=d.backend,
         metavar="NAME",
-        help=f"auto, {', '.join(names('streaming.backends', BACKENDS))} (default: %(default)s, "
+        help=f"{', '.join(names('streaming.backends', BACKENDS))} (default: %(default)s: "
         "ctranslate2 where it is installed)",
     )
     model.add_argument(
@@ -78,9 +78,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument(
         "--compute-device",
-        default=d.compute_device,
         metavar="DEVICE",
-        help="of ctranslate2: cpu or cuda (default: %(default)s)",
+        help="of ctranslate2: cpu or cuda (default: cpu)",
     )
     model.add_argument(
         "--language",

@@ -44,8 +44,8 @@ class Settings:
     compute_type: str | None = None
     """Of CTranslate2: "int8", "float32", ...; None takes the fastest one that the processor
     serves."""
-    compute_device: str = "cpu"
-    """Of CTranslate2: "cpu" or "cuda"."""
+    compute_device: str | None = None
+    """Of CTranslate2: "cpu" or "cuda"; None stands for "cpu"."""
     language: str | None = None
     """A code, codes to choose from ("en,ja") or "auto"; None means English for an
     English-only model and "auto" for the others."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..events import Committed, Event, Final, Partial, Word
+from ..events import Committed, Event, Final, Partial, SpeechStarted, Word
 from ..words import key
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "committed_words",
     "distribution",
     "length_adaptive_average_lagging",
+    "speech_to_text",
     "stop_to_final",
     "utterance_laal",
 ]
@@ -91,6 +92,26 @@ def stop_to_final(
         for final in finals
         if final.reason in ("silence", "end_of_stream") and final.utterance in ends
     ]
+
+
+def speech_to_text(events: Iterable[Event], offline: Sequence[Word]) -> list[float]:
+    """First event with text minus the start of what is said, for each stretch of speech.
+
+    What is said starts with the first word, in the offline pass, that ends after the speech
+    was found to start. Speech that never shows a text is left out.
+    """
+    waits_s = []
+    start_s: float | None = None
+    for event in events:
+        if isinstance(event, SpeechStarted):
+            heard = next((w.start_s for w in offline if w.end_s > event.at_s), None)
+            start_s = None if heard is None else max(heard, event.at_s)
+        elif start_s is not None and isinstance(event, Partial | Committed):
+            shown = event.tentative if isinstance(event, Partial) else event.text
+            if shown.strip():
+                waits_s.append(event.clock_s - start_s)
+                start_s = None
+    return waits_s
 
 
 def length_adaptive_average_lagging(

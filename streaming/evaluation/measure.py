@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import ConfigurationError
 from ..events import AudioDropped, Event, Final, SessionStarted, Stats, Word, text_of
 from .alignment import align_words
-from .delays import committed_words, stop_to_final, utterance_laal
+from .delays import committed_words, speech_to_text, stop_to_final, utterance_laal
 from .erasure import withdrawn_words
 from .punctuation import LabelCount, compare_casing, compare_punctuation
 from .text import ErrorCount, count_errors
@@ -34,6 +34,8 @@ class Measurement:
     commit_delays_s: tuple[float, ...]
     """One per word that has a counterpart in the offline pass."""
     partial_delays_s: tuple[float, ...]
+    first_partial_s: tuple[float, ...]
+    """One per stretch of speech."""
     stop_to_final_s: tuple[float, ...]
     laal_s: tuple[float, ...]
     """One per utterance."""
@@ -93,6 +95,7 @@ def measure(
         offline_errors=_errors(reference, text_of(list(offline)), language),
         commit_delays_s=tuple(item.committed_s - end_s for item, end_s in aligned),
         partial_delays_s=tuple(item.shown_s - end_s for item, end_s in aligned),
+        first_partial_s=tuple(speech_to_text(events, offline)),
         stop_to_final_s=tuple(stop_to_final(finals, words, matches, offline)),
         laal_s=tuple(utterance_laal(words, matches, offline)),
         words=len(words),

@@ -48,6 +48,8 @@ class Evaluation:
     partial_delay_s: float | None
     """First display of a word, tentative or committed, minus its true end: the median."""
     partial_delay_p95_s: float | None
+    first_partial_s: float | None
+    """First text of a stretch of speech minus the start of its first word: the median."""
     stop_to_final_s: float | None
     """Final minus true end of speech, endpoint silence included: the median."""
     stop_to_final_p95_s: float | None
@@ -107,6 +109,7 @@ def evaluate(measurements: Sequence[Measurement]) -> Evaluation:
     cer, offline_cer = _rates(characters)
     commit_delays_s = [d for m in measurements for d in m.commit_delays_s]
     partial = distribution([d for m in measurements for d in m.partial_delays_s])
+    first_text = distribution([d for m in measurements for d in m.first_partial_s])
     final = distribution([d for m in measurements for d in m.stop_to_final_s])
     laal_s = [value for m in measurements for value in m.laal_s]
     audio_s = sum(m.audio_s for m in measurements)
@@ -126,6 +129,7 @@ def evaluate(measurements: Sequence[Measurement]) -> Evaluation:
         commit_delay_s=distribution(commit_delays_s),
         partial_delay_s=partial.p50 if partial else None,
         partial_delay_p95_s=partial.p95 if partial else None,
+        first_partial_s=first_text.p50 if first_text else None,
         stop_to_final_s=final.p50 if final else None,
         stop_to_final_p95_s=final.p95 if final else None,
         laal_s=sum(laal_s) / len(laal_s) if laal_s else None,

@@ -63,6 +63,7 @@ def _measures(evaluation: Evaluation) -> Table:
         ("commit delay max", _seconds(delay.max if delay else None)),
         ("partial delay p50", _seconds(e.partial_delay_s)),
         ("partial delay p95", _seconds(e.partial_delay_p95_s)),
+        ("first partial after speech starts p50", _seconds(e.first_partial_s)),
         ("stop to final p50", _seconds(e.stop_to_final_s)),
         ("stop to final p95", _seconds(e.stop_to_final_p95_s)),
         ("LAAL", _seconds(e.laal_s)),
