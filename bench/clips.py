@@ -33,14 +33,15 @@ _OTHERS = (
 )
 
 
-def _row(model: str, clip: str, e: Evaluation) -> dict[str, str | float]:
+def _row(settings: Settings, clip: str, e: Evaluation) -> dict[str, str | float]:
     delay = e.commit_delay_s
     assert delay is not None
     assert e.wer is not None
     assert e.offline_wer is not None
     unit = "CER" if e.error_unit == "character" else "WER"
     return {
-        "model": model,
+        "backend": settings.backend,
+        "model": settings.model,
         "clip": clip,
         "audio s": f"{e.audio_s:.0f}",
         "error %": f"{unit} {100 * e.wer:.1f}",
@@ -49,6 +50,7 @@ def _row(model: str, clip: str, e: Evaluation) -> dict[str, str | float]:
         "delay p50 s": f"{delay.p50:.2f}",
         "p95 s": f"{delay.p95:.2f}",
         "max s": f"{delay.max:.2f}",
+        "first partial s": f"{e.first_partial_s or 0:.2f}",
         "stop to final s": f"{e.stop_to_final_s or 0:.2f}",
         "erasure": f"{e.erasure or 0:.2f}",
         "RTF": f"{e.real_time_factor or 0:.2f}",
@@ -61,26 +63,31 @@ async def _rows(settings: Settings, names: tuple[str, ...]) -> list[dict[str, st
     rows, measurements = [], []
     try:
         for name in names:
-            print(f"{settings.model} {name} ...", file=sys.stderr, flush=True)
+            print(f"{settings.backend} {settings.model} {name} ...", file=sys.stderr, flush=True)
             measurement, events = await measure_clip(clips[name], settings, worker)
             broken = check_events(events)
             if broken:
                 raise SystemExit(f"{name}: {broken}")
             measurements.append(measurement)
-            rows.append(_row(settings.model, name, evaluate([measurement])))
+            rows.append(_row(settings, name, evaluate([measurement])))
     finally:
         worker.close()
     if settings.english_only:
-        rows.append(_row(settings.model, "all of these", evaluate(measurements)))
+        rows.append(_row(settings, "all of these", evaluate(measurements)))
     return rows
 
 
 def _measure() -> Iterator[dict[str, str | float]]:
-    yield from asyncio.run(_rows(Settings(pace="simulated"), _ENGLISH))
-    base = Settings(model="base", language="auto", pace="simulated")
-    yield from asyncio.run(_rows(base, _OTHERS))
+    for backend in ("ctranslate2", "whisper.cpp"):
+        yield from asyncio.run(_rows(Settings(backend=backend, pace="simulated"), _ENGLISH))
+        base = Settings(backend=backend, model="base", language="auto", pace="simulated")
+        yield from asyncio.run(_rows(base, _OTHERS))
 
 
 if __name__ == "__main__":
     require_recordings()
-    report("Clips, streamed", lambda: list(_measure()), ("pywhispercpp", "numba", "numpy"))
+    report(
+        "Clips, streamed",
+        lambda: list(_measure()),
+        ("ctranslate2", "pywhispercpp", "numba", "numpy"),
+    )

@@ -13,7 +13,7 @@ from streaming.errors import ConfigurationError
 from streaming.events import Word
 from streaming.words import key
 
-__all__ = ["check_agreement", "check_hold_back", "n_agreed", "n_before"]
+__all__ = ["check_agreement", "check_hold_back", "check_probability", "n_agreed", "n_before"]
 
 _LONGEST_S = 10.0
 """Words held back longer than this have left most windows."""
@@ -42,6 +42,18 @@ def check_hold_back(policy: str, seconds: float) -> float:
             f"{policy}: seconds must be a number from 0 to {_LONGEST_S:g}, not {seconds}"
         )
     return float(seconds)
+
+
+def check_probability(policy: str, sure: float) -> float:
+    """Return ``sure`` if it can be a probability.
+
+    Raises:
+        ConfigurationError: it is no number from 0 to 1.
+    """
+    number = isinstance(sure, int | float) and not isinstance(sure, bool)
+    if not (number and 0 <= sure <= 1):
+        raise ConfigurationError(f"{policy}: sure must be a number from 0 to 1, not {sure}")
+    return float(sure)
 
 
 def n_agreed(history: Sequence[Sequence[Word]], n: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from streaming.events import Word
 from streaming.protocols import Commit
 
-from ._prefixes import check_agreement, n_agreed
+from ._prefixes import check_agreement, check_probability, n_agreed
 
 __all__ = ["LocalAgreement"]
 
@@ -20,14 +20,22 @@ __all__ = ["LocalAgreement"]
 class LocalAgreement:
     """Commits the words on which the last ``n`` hypotheses agree, in the newest spelling.
 
-    ``n = 1`` commits every word at once; larger values wait for more passes.
+    ``n = 1`` commits every word at once; larger values wait for more passes. Two passes may
+    well share a mistake, and the model often knows: a word whose probability is below ``sure``
+    has to be agreed on once more.
+
+    Args:
+        n: hypotheses that have to agree, from 1 to 10.
+        sure: a probability; 0 treats all words alike.
 
     Raises:
-        ConfigurationError: ``n`` is no whole number from 1 to 10.
+        ConfigurationError: a number that cannot be meant.
     """
 
-    def __init__(self, n: int = 2) -> None:
-        self.history = check_agreement("local-agreement", n)
+    def __init__(self, n: int = 2, sure: float = 0.0) -> None:
+        self._n = check_agreement("local-agreement", n)
+        self._sure = check_probability("local-agreement", sure)
+        self.history = self._n + (self._sure > 0)
 
     def update(
         self,
@@ -37,5 +45,9 @@ class LocalAgreement:
     ) -> Commit:
         """See `streaming.protocols.CommitPolicy`."""
         newest = tuple(history[-1])
-        certain = n_agreed(history, self.history)
+        certain = n_agreed(history, self._n)
+        for i in range(n_agreed(history, self._n + 1), certain):
+            if newest[i].probability < self._sure:
+                certain = i
+                break
         return Commit(newest[:certain], newest[certain:])

@@ -153,6 +153,9 @@ class Hypothesis:
     looped: bool = False
     """The core repeated itself; the repetition was cut. Another pass over the same audio with
     ``Window.careful`` may do better."""
+    unheard_s: float = 0.0
+    """Seconds of voice after the last word: the core stopped early. Another pass with
+    ``Window.careful`` may hear them."""
     n_forced: int | None = None
     """How many words at the start are ``Window.prefix`` as it was given; None where it was not
     forced, so that the seam has to be looked for."""

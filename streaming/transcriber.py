@@ -37,6 +37,8 @@ _EARLY_SAMPLES = samples_from_seconds(0.3)
 short and cheap, and whoever waits for a sign of life gets it."""
 _SHORTEST_SAMPLES = samples_from_seconds(0.1)
 """Less audio than this cannot hold a word."""
+_UNHEARD_S = 0.5
+"""Voice that the last pass of an utterance may leave without a word; more than a breath."""
 _LIMIT_FACTOR = 1.5
 """A window may outgrow ``window_s`` this far while there is no committed word to cut at."""
 _PROGRESS_SAMPLES = samples_from_seconds(1.0)
@@ -256,8 +258,10 @@ class Transcriber:
         looped = hypothesis.looped or _parrots(hypothesis.words, done.context)
         if looped and done.careful:
             self._context_from_s = seconds(done.end_sample)
+        last = utterance.end_sample is not None and done.end_sample >= utterance.cover_until
+        stopped = last and hypothesis.unheard_s >= _UNHEARD_S
         # One second try, as a pass of its own: it hears what was said meanwhile.
-        utterance.looped = looped and not done.careful
+        utterance.looped = (looped or stopped) and not done.careful
         if utterance.looped:
             return [], None
         heard = _Heard(

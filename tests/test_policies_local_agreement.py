@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +52,22 @@ def test_a_longer_or_an_empty_hypothesis_is_no_trouble() -> None:
     assert agree(2, "", "and so") == ("", " and so")
     assert agree(2, "and so", "") == ("", "")
     assert agree(2, "and", "and so") == (" and", " so")
+
+
+def test_a_word_that_the_model_is_unsure_of_is_agreed_on_once_more() -> None:
+    first, unsure, last = words("and so my")
+    unsure = replace(unsure, probability=0.4)
+    policy = LocalAgreement(2, sure=0.5)
+    said = [first, unsure, last]
+    assert policy.update([said, said], (), 10.0).words == (first,)
+    assert policy.update([said, said, said], (), 10.0).words == tuple(said)
+    assert LocalAgreement(2, sure=0.4).update([said, said], (), 10.0).words == tuple(said)
+
+
+@pytest.mark.parametrize("sure", [-0.1, 1.1, True, "0.5", float("nan")])
+def test_sure_must_be_a_probability(sure: float) -> None:
+    with pytest.raises(ConfigurationError, match="sure must be a number from 0 to 1"):
+        LocalAgreement(sure=sure)
 
 
 @pytest.mark.parametrize("n", [0, 11, -1, True, 2.0, "2"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,23 +21,35 @@ from streaming.words import key
 
 pytestmark = [pytest.mark.needs_model, pytest.mark.needs_recordings, pytest.mark.timeout(600)]
 
-PASS_COST_S = 0.25
-SETTINGS = {
-    "tiny.en": Settings(pace="simulated", pass_cost_s=PASS_COST_S),
-    # For the promises alone: half the passes.
-    "tiny.en, long chunks": Settings(pace="simulated", pass_cost_s=PASS_COST_S, chunk_s=1.0),
-    # The larger model, and twice the chunk, so that its passes still fit between chunks.
-    "base": Settings(
-        model="base", language="auto", pace="simulated", pass_cost_s=2 * PASS_COST_S, chunk_s=1.0
-    ),
-}
+PASS_COST_S = {"whisper.cpp": 0.25, "ctranslate2": 0.1}
+"""About what a pass of tiny.en takes on two slow cores."""
+MOST_LOST = {"whisper.cpp": 0.015, "ctranslate2": 0.02}
+"""Error rate that streaming may cost; weights of 8 bits are a little less steady."""
+BACKENDS = tuple(PASS_COST_S)
+
+
+def settings_of(backend: str, model: str = "tiny.en", **choices: Any) -> Settings:
+    cost_s = PASS_COST_S[backend]
+    if model == "base":  # a larger model, and twice the chunk, so that its passes still fit
+        choices = {"language": "auto", "chunk_s": 1.0, **choices}
+        cost_s *= 2
+    return Settings(backend=backend, model=model, pace="simulated", pass_cost_s=cost_s, **choices)
+
+
+Workers = dict[tuple[str, str], BackendPool]
+LONG_CHUNKS = {"chunk_s": 1.0}
+"""For the promises alone: half the passes."""
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[dict[str, BackendPool]]:
-    by_model = {s.model: make_worker(s) for s in SETTINGS.values()}
-    yield {name: by_model[s.model] for name, s in SETTINGS.items()}
-    for worker in by_model.values():
+def workers() -> Iterator[Workers]:
+    made = {
+        (backend, model): make_worker(settings_of(backend, model))
+        for backend in BACKENDS
+        for model in ("tiny.en", "base")
+    }
+    yield made
+    for worker in made.values():
         worker.close()
 
 
@@ -45,11 +58,10 @@ def clips(recordings: Path) -> dict[str, Clip]:
     return {clip.name: clip for clip in load_manifest(recordings / "manifest.json")}
 
 
-def stream(
-    clip: Clip, workers: dict[str, BackendPool], name: str = "tiny.en"
-) -> tuple[Evaluation, list[Event]]:
+def stream(clip: Clip, settings: Settings, workers: Workers) -> tuple[Evaluation, list[Event]]:
     """Stream a clip; its log must keep every promise."""
-    measured, events = asyncio.run(measure_clip(clip, SETTINGS[name], workers[name]))
+    worker = workers[settings.backend, settings.model]
+    measured, events = asyncio.run(measure_clip(clip, settings, worker))
     assert check_events(events) == []
     return evaluate([measured]), events
 
@@ -69,23 +81,25 @@ def most_repeats(words: list[str], n: int = 4) -> int:
     return most
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_long_speech_is_heard_nearly_as_well_as_offline_and_soon(
-    clips: dict[str, Clip], workers: dict[str, BackendPool]
+    backend: str, clips: dict[str, Clip], workers: Workers
 ) -> None:
-    evaluation, events = stream(clips["bush_radio_127s"], workers)
+    evaluation, events = stream(clips["bush_radio_127s"], settings_of(backend), workers)
     assert evaluation.wer_lost is not None
     assert evaluation.commit_delay_s is not None
-    assert evaluation.wer_lost <= 0.015
+    assert evaluation.wer_lost <= MOST_LOST[backend]
     assert evaluation.commit_delay_s.p50 <= 1.1
     assert evaluation.commit_delay_s.p95 <= 2.2
     assert most_repeats(words_of(events)) == 1
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["jfk_11s", "harvard_18s", "bush_columbia_29s"])
 def test_first_and_last_words_are_there(
-    name: str, clips: dict[str, Clip], workers: dict[str, BackendPool]
+    name: str, backend: str, clips: dict[str, Clip], workers: Workers
 ) -> None:
-    evaluation, events = stream(clips[name], workers)
+    evaluation, events = stream(clips[name], settings_of(backend), workers)
     words = words_of(events)
     assert clips[name].reference
     said = [key(word) for word in str(clips[name].reference).split()]
@@ -94,6 +108,7 @@ def test_first_and_last_words_are_there(
     assert sum(isinstance(event, Final) for event in events) >= 1
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "name",
     [
@@ -105,35 +120,39 @@ def test_first_and_last_words_are_there(
     ],
 )
 def test_long_and_hard_audio_keeps_the_promises(
-    name: str, clips: dict[str, Clip], workers: dict[str, BackendPool]
+    name: str, backend: str, clips: dict[str, Clip], workers: Workers
 ) -> None:
-    _, events = stream(clips[name], workers, "tiny.en, long chunks")
+    _, events = stream(clips[name], settings_of(backend, **LONG_CHUNKS), workers)
     assert most_repeats(words_of(events)) <= 3
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_an_office_without_speech_yields_hardly_a_word(
-    clips: dict[str, Clip], workers: dict[str, BackendPool]
+    backend: str, clips: dict[str, Clip], workers: Workers
 ) -> None:
-    measured, events = asyncio.run(
-        measure_clip(clips["office_ambience_60s"], SETTINGS["tiny.en"], workers["tiny.en"])
-    )
-    assert check_events(events) == []
-    assert measured.words <= 5
+    evaluation, _ = stream(clips["office_ambience_60s"], settings_of(backend), workers)
+    assert evaluation.words <= 5
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_wrong_language_is_not_repeated(
-    clips: dict[str, Clip], workers: dict[str, BackendPool]
+    backend: str, clips: dict[str, Clip], workers: Workers
 ) -> None:
     clip = Clip("veneno", clips["veneno_es_70s"].audio, None, "en")
-    _, events = stream(clip, workers)
+    _, events = stream(clip, settings_of(backend), workers)
     assert most_repeats(words_of(events)) <= 3
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("name", "language"), [("kyakkan_ja_5s", "ja"), ("guangzhou_zh_4s", "zh")])
 def test_languages_without_spaces_come_out_a_character_a_word(
-    name: str, language: str, clips: dict[str, Clip], workers: dict[str, BackendPool]
+    name: str,
+    language: str,
+    backend: str,
+    clips: dict[str, Clip],
+    workers: Workers,
 ) -> None:
-    _, events = stream(clips[name], workers, "base")
+    _, events = stream(clips[name], settings_of(backend, "base"), workers)
     finals = [event for event in events if isinstance(event, Final)]
     assert {event.language for event in finals} == {language}
     words = [word.text.strip() for event in finals for word in event.words]
@@ -141,9 +160,10 @@ def test_languages_without_spaces_come_out_a_character_a_word(
     assert all(len(key(word)) <= 1 for word in words if not word.isascii())
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["veneno_es_70s", "simplicissimus_de_68s", "consulat_fr_7s"])
 def test_other_languages_keep_the_promises(
-    name: str, clips: dict[str, Clip], workers: dict[str, BackendPool]
+    name: str, backend: str, clips: dict[str, Clip], workers: Workers
 ) -> None:
-    _, events = stream(clips[name], workers, "base")
+    _, events = stream(clips[name], settings_of(backend, "base"), workers)
     assert most_repeats(words_of(events)) <= 3

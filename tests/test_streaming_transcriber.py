@@ -603,3 +603,37 @@ def test_a_pass_never_outgrows_the_limit_and_always_gets_further(
     oldest = transcriber.oldest_sample(0)
     assert oldest is not None
     assert at(end_s) + 3200 - oldest <= transcriber.limit_samples + at(1.0)
+
+
+def test_a_last_pass_that_stopped_before_the_voice_did_is_tried_once_more() -> None:
+    transcriber = make()
+    transcriber.open(0, 0)
+    hear(transcriber, 1.5, words("go to"))
+    transcriber.close(at(3.0), at(3.2), "silence")
+    due = transcriber.next_pass(at(9.0), speech_end=at(3.0))
+    assert due is not None
+    early = Hypothesis(words=words("go to"), unheard_s=1.0)
+    assert transcriber.complete(due, early) == ([], None)
+    again = transcriber.next_pass(at(9.0), speech_end=at(3.0))
+    assert again is not None
+    assert again.careful
+    events, _ = transcriber.complete(again, Hypothesis(words=words("go to vote"), unheard_s=1.0))
+    assert finals(events)[0].text == " go to vote"
+
+
+def test_words_after_a_forced_prefix_are_new_by_their_number() -> None:
+    transcriber = make()
+    transcriber.open(0, 0)
+    hear(transcriber, 1.0, words("one two"))
+    assert committed(hear(transcriber, 1.5, words("one two three"))) == " one two"
+    due = transcriber.next_pass(at(2.0), speech_end=None)
+    assert due is not None
+    assert [word.text for word in due.prefix] == [" one", " two"]
+    # The time-weighted seam would take a repetition at the same time for the same words.
+    heard = (*due.prefix, *words("one two three", start_s=0.4))
+    events, _ = transcriber.complete(due, Hypothesis(words=heard, n_forced=2))
+    assert committed(events) == ""
+    due = transcriber.next_pass(at(2.5), speech_end=None)
+    assert due is not None
+    events, _ = transcriber.complete(due, Hypothesis(words=heard, n_forced=2))
+    assert committed(events) == " one two three"

@@ -27,7 +27,7 @@ from .language_choice import choose_language, given_language
 from .openmp import spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
-from .word_timing import FRAME_S, shrink_to_voice, voiced_frames
+from .word_timing import FRAME_S, shrink_to_voice, voice_after_s
 
 __all__ = ["CTranslate2Backend"]
 
@@ -162,18 +162,21 @@ class CTranslate2Backend:
         forced = () if window.careful else window.prefix
         prefix = self._vocabulary.encode(text_of(forced))
         text = self._generate(window, encoded, language, start, prefix)
-        words = self._words(window, language, encoded, start, prefix, text)
-        heard = drop_past_end([*forced, *words], window.end_sample / SAMPLE_RATE)
+        tail = self._words(window, language, encoded, start, prefix, text)
+        heard = drop_past_end([*forced, *tail], window.end_sample / SAMPLE_RATE)
         loop = loop_start(heard)
         # What is committed stays, also where it is what the model then repeats.
         kept = heard if loop is None else heard[: max(loop, len(forced))]
+        words = [*forced, *kept[len(forced) :]]
+        start_s = window.start_sample / SAMPLE_RATE
         return Hypothesis(
-            words=(*forced, *kept[len(forced) :]),
+            words=tuple(words),
             language=language,
             language_probability=probability,
             language_detected=detected,
             timing="aligned",
             looped=loop is not None,
+            unheard_s=voice_after_s(words[-1].end_s, window.mel, start_s) if words else 0.0,
             n_forced=None if window.careful else len(forced),
         )
 
@@ -188,16 +191,21 @@ class CTranslate2Backend:
         """Text tokens that follow the prefix."""
         before = self._prompt(window)
         given = [*before, *start, *prefix]
-        limit = token_limit(_unheard_s(window), language, careful=window.careful)
-        limit = max(1, min(limit, _MOST_TOKENS // 2, _MOST_TOKENS - len(given)))
+        start_s, end_s = window.start_sample / SAMPLE_RATE, window.end_sample / SAMPLE_RATE
+        said_until_s = _said_until_s(window) if prefix else start_s
+        speaks_on = voice_after_s(said_until_s, window.mel, start_s) >= _SPOKEN_S
+        limit = token_limit(end_s - said_until_s, language, careful=window.careful)
+        # CTranslate2 counts the prefix as generated, and gives half of `max_length` to it all,
+        # or what the prompt leaves.
+        n_prompt = len(given) - len(prefix)
+        most = min(len(prefix) + max(1, limit), _MOST_TOKENS // 2, _MOST_TOKENS - n_prompt)
         result = self._model.generate(
             encoded,
             [given],
             beam_size=1,
             # With this, the text cannot end where it begins.
-            suppress_blank=not prefix or _speaks_on(window),
-            # CTranslate2 gives half of it to what is generated, or what the prompt leaves.
-            max_length=max(2 * limit, len(given) + limit),
+            suppress_blank=not prefix or speaks_on,
+            max_length=max(2 * most, n_prompt + most),
         )
         text = [token for token in result[0].sequences_ids[0] if token < self._special.end]
         return text[len(prefix) :]
@@ -267,19 +275,10 @@ class CTranslate2Backend:
         return shrink_to_voice(words, window.mel, start_s)
 
 
-def _unheard_s(window: Window) -> float:
-    """Seconds of the window after what its prefix says."""
+def _said_until_s(window: Window) -> float:
+    """Where the window's prefix ends."""
     start_s = window.start_sample / SAMPLE_RATE
-    if window.prefix and not window.careful:
-        start_s = max(start_s, window.prefix[-1].end_s)
-    return max(0.0, window.end_sample / SAMPLE_RATE - start_s)
-
-
-def _speaks_on(window: Window) -> bool:
-    """Whether there is voice after what the prefix says."""
-    n_frames = round(_unheard_s(window) / FRAME_S)
-    voiced = voiced_frames(window.mel)[window.n_frames - n_frames :]
-    return int(np.count_nonzero(voiced)) * FRAME_S >= _SPOKEN_S
+    return max(start_s, window.prefix[-1].end_s) if window.prefix else start_s
 
 
 def _fastest(served: Collection[str], device: str) -> str:

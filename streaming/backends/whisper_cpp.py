@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..audio import SAMPLE_RATE
 from ..errors import BackendError, ConfigurationError
 from ..events import Word
 from ..models.ggml_file import read_index
@@ -26,7 +27,7 @@ from .language_choice import choose_language, given_language
 from .openmp import spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
-from .word_timing import FRAME_S, shrink_to_voice
+from .word_timing import FRAME_S, shrink_to_voice, voice_after_s
 
 __all__ = ["WhisperCppBackend"]
 
@@ -171,13 +172,16 @@ class WhisperCppBackend:
         self._set_mel(window.mel, 2 * context)
         words = self._run(window, language, context)
         loop = loop_start(words)
+        words = words[:loop]
+        start_s = window.start_sample / SAMPLE_RATE
         return Hypothesis(
-            words=tuple(words[:loop]),
+            words=tuple(words),
             language=language,
             language_probability=probability,
             language_detected=detected,
             timing="aligned",
             looped=loop is not None,
+            unheard_s=voice_after_s(words[-1].end_s, window.mel, start_s) if words else 0.0,
         )
 
     def _context_for(self, n_frames: int) -> int:
@@ -263,7 +267,7 @@ class WhisperCppBackend:
 
     def _words(self, window: Window, language: str) -> list[Word]:
         core, context = self._core, self._context
-        start_s = window.start_sample / 16_000
+        start_s = window.start_sample / SAMPLE_RATE
         end_s = start_s + window.n_frames * FRAME_S
         tokens: list[TimedToken] = []
         at_s = start_s

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..events import Word
 
-__all__ = ["FRAME_S", "shrink_to_voice", "voiced_frames"]
+__all__ = ["FRAME_S", "shrink_to_voice", "voice_after_s"]
 
 FRAME_S = 0.01
 """Seconds in a mel frame."""
@@ -25,7 +25,7 @@ _MARGIN_FRAMES = 3
 """Kept around the voice: consonants fade below the threshold first."""
 
 
-def voiced_frames(mel: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _voiced_frames(mel: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Which frames of a log-mel window, shape ``(n_mels, n_frames)``, are loud."""
     energy = mel.mean(axis=0)
     quiet, loud = np.percentile(energy, (10, 90))
@@ -46,7 +46,7 @@ def shrink_to_voice(
     """
     if not words or mel.shape[1] == 0:
         return list(words)
-    voiced = voiced_frames(mel)
+    voiced = _voiced_frames(mel)
     shrunk = []
     for word in words:
         first = max(int((word.start_s - window_start_s) / FRAME_S), 0)
@@ -60,3 +60,17 @@ def shrink_to_voice(
         start_s, end_s = max(word.start_s, start_s), min(word.end_s, end_s)
         shrunk.append(Word(word.text, start_s, max(start_s, end_s), word.probability))
     return shrunk
+
+
+def voice_after_s(time_s: float, mel: NDArray[np.float32], window_start_s: float) -> float:
+    """Seconds of voice in a window after an absolute time.
+
+    Args:
+        time_s: the time, in seconds of the stream.
+        mel: the window, shape ``(n_mels, n_frames)``.
+        window_start_s: absolute time of its first frame.
+    """
+    first = max(round((time_s - window_start_s) / FRAME_S), 0)
+    if first >= mel.shape[1]:
+        return 0.0
+    return float(np.count_nonzero(_voiced_frames(mel)[first:]) * FRAME_S)
