@@ -18,6 +18,7 @@ from streaming.protocols import Backend, Sink, Source, Window
 
 __all__ = [
     "BACKENDS",
+    "Decoded",
     "Pool",
     "add_backend_option",
     "load",

@@ -101,7 +101,11 @@ def _in_order(new: Sequence[Word], committed: Sequence[Word]) -> tuple[Word, ...
 
 
 def _pywhispercpp(threads: int) -> Engine:
-    """whisper.cpp through pywhispercpp's front door; a word is a segment of its own."""
+    """whisper.cpp through pywhispercpp's front door, a word a piece of text of its own.
+
+    One segment a pass, as whisper.cpp's own streaming example has it: otherwise a pass encodes
+    again after every pause.
+    """
     from pywhispercpp.model import Model
 
     model = Model(
@@ -111,6 +115,7 @@ def _pywhispercpp(threads: int) -> Engine:
         token_timestamps=True,
         max_len=1,
         split_on_word=True,
+        single_segment=True,
         print_progress=False,
     )
 

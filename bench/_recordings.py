@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Self
 
 import numpy as np
+from _backends import Pool
 from _report import RECORDINGS
 
 from sources.file import FileSource
 from streaming import AudioChunk, Word
 from streaming.audio import SAMPLE_RATE, Samples, seconds
-from streaming.backends.worker import BackendWorker
 from streaming.offline import decode_offline
 
 __all__ = ["LiveAudio", "read_clip", "read_spoken", "shifted"]
@@ -27,9 +27,7 @@ async def read_clip(name: str) -> Samples:
         return np.concatenate([chunk.samples async for chunk in source])
 
 
-async def read_spoken(
-    names: Sequence[str], worker: BackendWorker
-) -> tuple[Samples, tuple[Word, ...]]:
+async def read_spoken(names: Sequence[str], pool: Pool) -> tuple[Samples, tuple[Word, ...]]:
     """Recordings joined to one, and what an offline pass over each of them hears."""
     audio: list[Samples] = []
     words: list[Word] = []
@@ -37,7 +35,7 @@ async def read_spoken(
     for name in names:
         audio.append(await read_clip(name))
         source = FileSource(RECORDINGS / f"{name}.flac", pace="fast")
-        heard = await decode_offline(source, worker, language="en")
+        heard = await decode_offline(source, pool, language="en")
         words += [shifted(word, at_s) for word in heard]
         at_s += seconds(len(audio[-1]))
     return np.concatenate(audio), tuple(words)

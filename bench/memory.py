@@ -17,14 +17,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Self
 
 import numpy as np
-from _backends import BACKENDS, Pool, add_backend_option, load, on_each_pass, pipeline
+from _backends import BACKENDS, Decoded, Pool, add_backend_option, load, on_each_pass, pipeline
 from _report import RECORDINGS, in_new_process, report, require, require_recordings
 
 from sources.file import FileSource
 from streaming import AudioChunk, Stats
 from streaming.app import Settings
 from streaming.audio import SAMPLE_RATE
-from streaming.backends.worker import Decoded
 from streaming.protocols import Window
 
 _CLIPS = (

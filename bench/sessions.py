@@ -17,19 +17,19 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 import numpy as np
-from _backends import BACKENDS, Pool, add_backend_option, load, on_each_pass, pipeline
+from _backends import BACKENDS, Decoded, Pool, add_backend_option, load, on_each_pass, pipeline
 from _recordings import LiveAudio, read_spoken, shifted
 from _report import report, require_recordings
 
 from streaming import AudioDropped, Event, Pipeline, Word
 from streaming.app import Settings
-from streaming.app.settings import default_threads
 from streaming.audio import Samples, quietest_point, samples_from_seconds, seconds
-from streaming.backends.worker import Decoded
+from streaming.evaluation import machine
 from streaming.evaluation.alignment import align_words
 from streaming.evaluation.delays import committed_words
 from streaming.protocols import Window
 
+_CORES = int(machine()["cores"])
 _CLIPS = ("printing_231s", "bush_radio_127s")
 _SPEAKING = (1, 2, 4, 8)
 _PAUSING = (16,)
@@ -60,15 +60,17 @@ class _Heard:
 
 
 def _given(
-    audio: Samples, spoken: tuple[Word, ...], start: int, length: int, silent: float
+    audio: Samples, spoken: tuple[Word, ...], length: int, silent: float, place: float
 ) -> _Heard:
-    """So much of a recording from a sample on, a share of it replaced by pauses in between."""
+    """So much of a recording from a place on (0 to 1), a share of it pauses in between."""
     longer = np.concatenate((audio, audio))
     words = [*spoken, *(shifted(word, seconds(len(audio))) for word in spoken)]
     low, high = (samples_from_seconds(turn_s) for turn_s in _TURN_S)
-    parts: list[Samples] = []
+    start = round(place * len(audio))
+    # Where there are pauses, not all begin to speak at once.
+    at = round(place * (low + high) / 2 / (1 - silent)) if silent else 0
+    parts = [np.zeros(at, np.float32)]
     heard: list[Word] = []
-    at = 0
     while at < length:
         turn = len(audio)
         if silent:
@@ -148,7 +150,7 @@ def _row(
         "p95 of first third s": _percentile(first_s, 95),
         "p95 of last third s": _percentile(last_s, 95),
         "pass waits p95 s": _percentile(waits_s, 95),
-        "processor %": f"{100 * cpu_s / wall_s / default_threads():.0f}",
+        "processor %": f"{100 * cpu_s / wall_s / _CORES:.0f}",
         "dropped s": f"{dropped_s:.1f}",
         "words heard %": f"{100 * len(late_s) / sum(len(heard.spoken) for heard in given):.0f}",
     }
@@ -180,8 +182,7 @@ def _measure(
         for n_sessions, silent in mixes:
             print(f"{name}, {n_sessions} sessions ...", file=sys.stderr, flush=True)
             given = [
-                _given(audio, spoken, i * len(audio) // n_sessions, length, silent)
-                for i in range(n_sessions)
+                _given(audio, spoken, length, silent, i / n_sessions) for i in range(n_sessions)
             ]
             rows.append(_row(settings, pool, given, silent, run_s, waits_s))
         pool.close()
