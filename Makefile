@@ -51,6 +51,7 @@ types: $(STAMP)
 	@$(BIN)/mypy
 
 bench: $(STAMP)
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --editable ".[bench]"
 	@$(BIN)/python bench/run_all.py
 
 clean:

@@ -13,11 +13,23 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RECORDINGS", "markdown", "median_s", "report", "require_recordings"]
+__all__ = [
+    "RECORDINGS",
+    "ROOT",
+    "in_new_process",
+    "markdown",
+    "median_s",
+    "report",
+    "require",
+    "require_recordings",
+]
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -34,6 +46,14 @@ def require_recordings() -> None:
         sys.exit("no recordings: set STREAM_TRANSCRIBE_RECORDINGS to a folder of them")
 
 
+def require(module: str) -> Any:
+    """Import what only the benchmarks need; end with one line where it is absent."""
+    try:
+        return import_module(module)
+    except ImportError:
+        sys.exit(f'{module} is missing: pip install "stream-transcribe[bench]"')
+
+
 def median_s(work: Callable[[], object], repeats: int) -> float:
     """Median seconds of one call, after one call that does not count."""
     work()
@@ -43,6 +63,12 @@ def median_s(work: Callable[[], object], repeats: int) -> float:
         work()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+def in_new_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of a module in a fresh process: no memory, threads or settings before it."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        return executor.submit(work, *arguments).result()
 
 
 def _processor() -> str:

@@ -32,7 +32,7 @@ from streaming.evaluation import Clip
 from streaming.evaluation.text import ErrorCount, count_errors
 from streaming.events import text_of
 from streaming.mel import IncrementalMel
-from streaming.models import ModelStore, alignment_heads
+from streaming.models import Ct2Store, ModelStore, alignment_heads
 from streaming.protocols import Backend, Window
 from streaming.timeline import HOP_SAMPLES, sample_of_frame
 
@@ -65,7 +65,17 @@ def _whisper_cpp(model: str, margin: int) -> Backend:
     )
 
 
-_BACKENDS: Mapping[str, Callable[[str, int], Backend]] = {"whisper.cpp": _whisper_cpp}
+def _ctranslate2(model: str, margin: int) -> Backend:
+    from streaming.backends.ctranslate2 import CTranslate2Backend
+
+    files = Ct2Store().find(model)
+    return CTranslate2Backend(files, model=model, threads=default_threads(), margin=margin)
+
+
+_BACKENDS: Mapping[str, Callable[[str, int], Backend]] = {
+    "ctranslate2": _ctranslate2,
+    "whisper.cpp": _whisper_cpp,
+}
 
 
 async def _samples(clip: Clip) -> Samples:
@@ -171,6 +181,7 @@ def _options(parser: argparse.ArgumentParser) -> None:
 if __name__ == "__main__":
     require_recordings()
     try:
-        report("Encoder margins", _measure, ("pywhispercpp", "numba", "numpy"), options=_options)
+        packages = ("ctranslate2", "pywhispercpp", "numba", "numpy")
+        report("Encoder margins", _measure, packages, options=_options)
     except StreamingError as error:
         sys.exit(str(error))

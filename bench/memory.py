@@ -1,30 +1,31 @@
-"""Half an hour of speech: does memory grow, do passes get slower?
+"""An hour of speech: does memory grow, do passes get slower?
 
-The recordings are joined until they last 30 minutes and streamed in simulated pace. One pass
+    python bench/memory.py [--minutes N] [--every N] [--backend NAME] [--json]
+
+The recordings are joined until they last that long and streamed in simulated pace. One pass
 at full encoder context, as the loop guard asks for now and then, comes first: the native core
 then holds the largest buffers that it will ever use, and what grows afterwards is a leak.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import statistics
 import sys
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Self
 
 import numpy as np
-import psutil
-from _report import RECORDINGS, report, require_recordings
+from _backends import BACKENDS, Decoded, Pool, add_backend_option, load, on_each_pass, pipeline
+from _report import RECORDINGS, in_new_process, report, require, require_recordings
 
 from sources.file import FileSource
 from streaming import AudioChunk, Stats
-from streaming.app import Settings, make_pipeline, make_worker
-from streaming.backends.pool import BackendPool
-from streaming.protocols import Backend, Hypothesis, Window
+from streaming.app import Settings
+from streaming.audio import SAMPLE_RATE
+from streaming.protocols import Window
 
-_MINUTES = 30
 _CLIPS = (
     "printing_231s",
     "bush_radio_127s",
@@ -32,16 +33,17 @@ _CLIPS = (
     "office_ambience_60s",
     "harvard_18s",
 )
-_MARK_SAMPLES = 5 * 60 * 16_000
+_MINUTE = 60 * SAMPLE_RATE
 
 
 class _Joined:
-    """The clips one after the other, again and again; notes memory every five minutes."""
+    """The clips one after the other, again and again; tells where it is."""
 
     live = False
 
-    def __init__(self) -> None:
-        self.memory_mb: list[float] = []
+    def __init__(self, n_samples: int, tell: Callable[[int], None]) -> None:
+        self._n_samples = n_samples
+        self._tell = tell
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,61 +59,84 @@ class _Joined:
                     async for item in source:
                         yield AudioChunk(item.samples, at)
                         at += len(item.samples)
-                        if at // _MARK_SAMPLES > len(self.memory_mb):
-                            rss = psutil.Process().memory_info().rss / 1e6
-                            self.memory_mb.append(rss)
-                            print(f"{at / 960_000:.0f} min {rss:.0f} MB", file=sys.stderr)
-                        if at >= _MINUTES * 60 * 16_000:
+                        self._tell(at)
+                        if at >= self._n_samples:
                             return
 
 
-class _Timed:
-    """A backend that notes how long each pass took and where."""
+class _Marks:
+    """What was in use, and how long passes took, between one mark of the stream and the next."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.passes: list[tuple[int, float]] = []
+    def __init__(self, every: int) -> None:
+        self._every = every
+        self._process = require("psutil").Process()
+        self._passes_s: list[float] = []
+        self.rows: list[dict[str, str | float]] = []
+        self._first_mb = 0.0
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._backend, name)
+    def note_pass(self, _: Window, decoded: Decoded) -> None:
+        self._passes_s.append(decoded.compute_s)
 
-    def decode(self, window: Window) -> Hypothesis:
-        started = time.perf_counter()
-        hypothesis = self._backend.decode(window)
-        self.passes.append((window.end_sample, time.perf_counter() - started))
-        return hypothesis
-
-
-async def _measure() -> list[dict[str, str | float]]:
-    # Long chunks: a quarter of the passes, over the same audio and windows as long.
-    settings = Settings(pace="simulated", chunk_s=2.0)
-    inner = make_worker(settings)
-    inner.start()
-    timed = _Timed(await asyncio.wrap_future(inner.loaded))
-    largest = np.zeros((timed.n_mels, 3_000), dtype=np.float32)
-    inner.submit(Window(start_sample=0, mel=largest, careful=True)).result()
-    worker = BackendPool(lambda: timed)  # type: ignore[arg-type, return-value]
-    source = _Joined()
-    async with make_pipeline(source, settings, worker=worker) as pipeline:
-        async for event in pipeline.events():
-            if isinstance(event, Stats):
-                factor = event.real_time_factor
-    print(f"real-time factor {factor:.2f}", file=sys.stderr)
-    rows: list[dict[str, str | float]] = []
-    for i, memory in enumerate(source.memory_mb):
-        low, high = i * _MARK_SAMPLES, (i + 1) * _MARK_SAMPLES
-        times = [seconds for end, seconds in timed.passes if low <= end < high]
-        rows.append(
+    def note_place(self, at: int) -> None:
+        if at < self._every * (len(self.rows) + 1):
+            return
+        memory_mb = self._process.memory_info().rss / 1e6
+        self._first_mb = self._first_mb or memory_mb
+        passes_s, self._passes_s = self._passes_s, []
+        self.rows.append(
             {
-                "minutes": f"{5 * (i + 1)}",
-                "memory MB": f"{memory:.0f}",
-                "passes": f"{len(times)}",
-                "median pass ms": f"{1000 * statistics.median(times):.0f}",
+                "minutes": f"{at / _MINUTE:.3g}",
+                "memory MB": f"{memory_mb:.0f}",
+                "since the first row %": f"{100 * (memory_mb / self._first_mb - 1):+.1f}",
+                "passes": f"{len(passes_s)}",
+                "median pass ms": f"{1000 * statistics.median(passes_s or [0]):.0f}",
             }
         )
-    return rows
+        print(f"{at / _MINUTE:.0f} min {memory_mb:.0f} MB", file=sys.stderr, flush=True)
+
+
+def _rows(backend: str, minutes: float, every: float) -> list[dict[str, str | float]]:
+    # Long chunks: a quarter of the passes, over the same audio and windows as long.
+    settings = Settings(backend=backend, pace="simulated", chunk_s=2.0)
+    pool = load(settings)
+    if pool is None:
+        return []
+    marks = _Marks(round(every * _MINUTE))
+    asyncio.run(_stream(settings, pool, minutes, marks))
+    pool.close()
+    return [{"backend": backend, **row} for row in marks.rows]
+
+
+async def _stream(settings: Settings, pool: Pool, minutes: float, marks: _Marks) -> None:
+    largest = np.zeros((pool.loaded.result().n_mels, 3_000), dtype=np.float32)
+    pool.submit(Window(start_sample=0, mel=largest, careful=True)).result()
+    on_each_pass(pool, marks.note_pass)
+    source = _Joined(round(minutes * _MINUTE), marks.note_place)
+    async with pipeline(source, settings, pool) as session:
+        async for event in session.events():
+            if isinstance(event, Stats):
+                print(f"real-time factor {event.real_time_factor:.2f}", file=sys.stderr)
+
+
+def _measure(
+    backends: list[str] | None, minutes: float, every: float
+) -> list[dict[str, str | float]]:
+    names = backends or BACKENDS
+    return [row for name in names for row in in_new_process(_rows, name, minutes, every)]
+
+
+def _options(parser: argparse.ArgumentParser) -> None:
+    add_backend_option(parser)
+    parser.add_argument("--minutes", type=float, default=60.0, metavar="N", help="of audio")
+    parser.add_argument("--every", type=float, default=5.0, metavar="N", help="minutes in a row")
 
 
 if __name__ == "__main__":
     require_recordings()
-    report("Half an hour", lambda: asyncio.run(_measure()), ("pywhispercpp", "numba", "numpy"))
+    report(
+        "An hour",
+        _measure,
+        ("pywhispercpp", "ctranslate2", "numba", "numpy"),
+        model="tiny.en",
+        options=_options,
+    )

@@ -17,11 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from _backends import add_backend_option
+from _backends import load as load_pool
 from _clips import CHOOSE, REPORT, load
 from _report import report, require_recordings
 
 from streaming import StreamingError, Word
-from streaming.app import Settings, make_worker
+from streaming.app import Settings
 from streaming.app.evaluate_command import measure_clip, offline_words
 from streaming.backends.pool import BackendPool
 from streaming.evaluation import Clip, Evaluation, check_events, evaluate
@@ -129,18 +131,6 @@ def _grid(backend: str, policies: Sequence[str], *, quick: bool) -> list[Setting
     ]
 
 
-def _load(backend: str) -> BackendPool | None:
-    """A loaded worker; None, and a line on stderr, where the backend cannot be had."""
-    try:
-        worker = make_worker(_default(backend))
-        worker.start()
-        worker.loaded.result()
-    except StreamingError as error:
-        _say(f"{backend} is left out: {error}")
-        return None
-    return worker
-
-
 async def _rows(
     worker: BackendPool, backend: str, policies: Sequence[str], *, quick: bool
 ) -> list[dict[str, str | float]]:
@@ -168,7 +158,7 @@ def _measure(
 ) -> list[dict[str, str | float]]:
     rows = []
     for backend in backends or _BACKENDS:
-        worker = _load(backend)
+        worker = load_pool(_default(backend))
         if worker is None:
             continue
         try:
@@ -179,10 +169,13 @@ def _measure(
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
-    only = "this one only; may be given again"
-    parser.add_argument("--backend", dest="backends", action="append", metavar="NAME", help=only)
+    add_backend_option(parser)
     parser.add_argument(
-        "--policy", dest="policies", action="append", metavar="NAME[:KEY=VALUE]", help=only
+        "--policy",
+        dest="policies",
+        action="append",
+        metavar="NAME[:KEY=VALUE]",
+        help="this one only; may be given again",
     )
     parser.add_argument(
         "--quick", action="store_true", help="the shortest clips, the default chunk and window"

@@ -14,7 +14,19 @@ from pathlib import Path
 from _report import markdown
 
 _HERE = Path(__file__).resolve().parent
-_ALL = ("mel", "ring_buffer", "clips", "policies", "margin", "memory")
+_ALL = (
+    "mel",
+    "ring_buffer",
+    "backends",
+    "clips",
+    "policies",
+    "margin",
+    "compare",
+    "sessions",
+    "memory",
+    "start_up",
+    "overhead",
+)
 _TARGETS = (_HERE / "README.md", _HERE.parent / "README.md")
 
 
