@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sources.push import PushSource
-from streaming.audio import SAMPLE_RATE, AudioChunk, Flush, Samples
+from streaming.audio import SAMPLE_RATE, AudioChunk, Flush, Samples, samples_from_seconds, seconds
 from streaming.errors import ConfigurationError, SourceError
 
 
@@ -241,7 +241,7 @@ def test_every_sample_is_either_read_in_its_place_or_in_a_reported_gap(
                         assert (item.gap_reason == "overflow") == (item.start_sample > end)
                         assert item.start_sample >= end
                         end = item.end_sample
-                assert source.buffered_s <= capacity_s
+                assert source.buffered_s <= seconds(samples_from_seconds(capacity_s))
             assert end == pushed
 
     asyncio.run(scenario())

@@ -101,7 +101,7 @@ def test_so_many_models_are_loaded_each_with_its_share_of_the_cores(
 def test_a_policy_is_chosen_by_its_name(spec: str, kind: type, chosen: dict[str, float]) -> None:
     policy = make_parts(Settings(policy=spec, vad="energy")).commit_policy
     assert type(policy) is kind
-    assert vars(policy) == chosen
+    assert vars(policy).items() >= chosen.items()
 
 
 def test_everything_that_the_app_offers_can_be_imported() -> None:
