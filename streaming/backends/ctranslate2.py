@@ -27,23 +27,15 @@ from .language_choice import choose_language, given_language
 from .openmp import spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
+from .window_input import FULL_CONTEXT, check_window, padded_mel, prompt_tokens, too_short
 from .word_timing import FRAME_S, shrink_to_voice, voice_after_s
 
 __all__ = ["CTranslate2Backend"]
 
-_FULL_CONTEXT = 1500
-"""Encoder positions of 20 ms in Whisper's 30 s."""
 _MARGIN = 192
 """Positions beyond the window's own."""
-_MAX_FRAMES = 2 * _FULL_CONTEXT
-_MIN_FRAMES = 16
-"""Less cannot hold a word."""
-_CONTEXT_TOKENS = 32
-_PROMPT_TOKENS = 100
 _MOST_TOKENS = 448
 """The decoder's positions: prompt, prefix and what is decoded."""
-
-
 _SPOKEN_S = 0.3
 """Voice longer than this after the last committed word is a word, and not its end."""
 
@@ -131,13 +123,10 @@ class CTranslate2Backend:
 
     def decode(self, window: Window) -> Hypothesis:
         """See `streaming.protocols.Backend`."""
-        n_frames = window.n_frames
-        if window.mel.shape[0] != self.n_mels:
-            raise BackendError(f"{self.model} takes {self.n_mels} mel bands, not {len(window.mel)}")
-        if n_frames > _MAX_FRAMES:
-            raise BackendError(f"a window of {n_frames} frames is longer than 30 s")
-        if n_frames < _MIN_FRAMES:
-            return Hypothesis(words=(), language=window.language or window.fallback_language or "")
+        check_window(window, self.model, self.n_mels)
+        nothing = too_short(window)
+        if nothing is not None:
+            return nothing
         try:
             return self._decode(window)
         except (RuntimeError, ValueError) as error:
@@ -153,9 +142,9 @@ class CTranslate2Backend:
     # -- one pass ---------------------------------------------------------------------------
 
     def _decode(self, window: Window) -> Hypothesis:
-        context = min((window.n_frames + 1) // 2 + self._margin, _FULL_CONTEXT)
+        context = min((window.n_frames + 1) // 2 + self._margin, FULL_CONTEXT)
         if window.careful:
-            context = _FULL_CONTEXT
+            context = FULL_CONTEXT
         language, probability, detected = self._language(window)
         encoded = self._encode(window.mel, context)
         start = self._start(language, window.task)
@@ -189,32 +178,30 @@ class CTranslate2Backend:
         prefix: list[int],
     ) -> list[int]:
         """Text tokens that follow the prefix."""
-        before = self._prompt(window)
-        given = [*before, *start, *prefix]
-        start_s, end_s = window.start_sample / SAMPLE_RATE, window.end_sample / SAMPLE_RATE
-        said_until_s = _said_until_s(window) if prefix else start_s
+        prompt = prompt_tokens(window, self._vocabulary)
+        before = [self._special.previous, *prompt, *start] if prompt else start
+        start_s = said_until_s = window.start_sample / SAMPLE_RATE
+        if prefix:
+            said_until_s = max(start_s, window.prefix[-1].end_s)
+        unheard_s = max(0.0, window.end_sample / SAMPLE_RATE - said_until_s)
         speaks_on = voice_after_s(said_until_s, window.mel, start_s) >= _SPOKEN_S
-        limit = token_limit(end_s - said_until_s, language, careful=window.careful)
-        # CTranslate2 counts the prefix as generated, and gives half of `max_length` to it all,
-        # or what the prompt leaves.
-        n_prompt = len(given) - len(prefix)
-        most = min(len(prefix) + max(1, limit), _MOST_TOKENS // 2, _MOST_TOKENS - n_prompt)
+        limit = len(prefix) + token_limit(unheard_s, language, careful=window.careful)
+        limit = min(limit, _MOST_TOKENS // 2, _MOST_TOKENS - len(before))
         result = self._model.generate(
             encoded,
-            [given],
+            [[*before, *prefix]],
             beam_size=1,
             # With this, the text cannot end where it begins.
             suppress_blank=not prefix or speaks_on,
-            max_length=max(2 * most, n_prompt + most),
+            # Half of it is for the prefix and what follows, or what the prompt leaves.
+            max_length=max(2 * limit, len(before) + limit),
         )
         text = [token for token in result[0].sequences_ids[0] if token < self._special.end]
         return text[len(prefix) :]
 
     def _encode(self, mel: NDArray[np.float32], context: int) -> Any:
         """Encode the window, padded with silence to ``context`` positions."""
-        # Whisper clamps to 8 decades below the maximum and scales by 4: silence is max - 2.
-        padded = np.full((1, self.n_mels, 2 * context), mel.max() - 2.0, dtype=np.float32)
-        padded[0, :, : mel.shape[1]] = mel
+        padded = padded_mel(mel, 2 * context)[np.newaxis]
         return self._model.encode(self._core.StorageView.from_array(padded))
 
     def _language(self, window: Window) -> tuple[str, float, bool]:
@@ -224,7 +211,7 @@ class CTranslate2Backend:
         given = given_language(window, self._special.languages)
         if given is not None:
             return given
-        encoded = self._encode(window.mel, _FULL_CONTEXT)  # on less, detection is unreliable
+        encoded = self._encode(window.mel, FULL_CONTEXT)  # on less, detection is unreliable
         heard = self._model.detect_language(encoded)[0]
         return choose_language({token[2:-2]: p for token, p in heard}, window)
 
@@ -234,12 +221,6 @@ class CTranslate2Backend:
             return [special.start, special.no_timestamps]
         job = special.translate if task == "translate" else special.transcribe
         return [special.start, special.languages[language], job, special.no_timestamps]
-
-    def _prompt(self, window: Window) -> list[int]:
-        encode = self._vocabulary.encode
-        asked = encode(" " + window.prompt.strip())[:_PROMPT_TOKENS] if window.prompt else []
-        before = asked + encode(window.context)[-_CONTEXT_TOKENS:]
-        return [self._special.previous, *before] if before else []
 
     def _words(
         self,
@@ -273,12 +254,6 @@ class CTranslate2Backend:
         ]
         words = drop_noise_tags(words_from_tokens(tokens, language))
         return shrink_to_voice(words, window.mel, start_s)
-
-
-def _said_until_s(window: Window) -> float:
-    """Where the window's prefix ends."""
-    start_s = window.start_sample / SAMPLE_RATE
-    return max(start_s, window.prefix[-1].end_s) if window.prefix else start_s
 
 
 def _fastest(served: Collection[str], device: str) -> str:

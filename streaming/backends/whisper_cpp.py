@@ -27,24 +27,22 @@ from .language_choice import choose_language, given_language
 from .openmp import spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
+from .window_input import (
+    FULL_CONTEXT,
+    MIN_FRAMES,
+    check_window,
+    padded_mel,
+    prompt_tokens,
+    too_short,
+)
 from .word_timing import FRAME_S, shrink_to_voice, voice_after_s
 
 __all__ = ["WhisperCppBackend"]
 
-_FULL_CONTEXT = 1500
-"""Encoder positions of 20 ms in Whisper's 30 s."""
 _MARGIN = 192
 """Positions beyond the window's own. Measured: 16 to 128 fall into loops on some windows."""
 _LEAST_CONTEXT = 384
 """Fewer positions than this cost little less and garble the first words of an utterance."""
-_MAX_FRAMES = 2 * _FULL_CONTEXT
-_MIN_FRAMES = 16
-"""whisper.cpp hears nothing in less than 100 ms, and its word times need eight positions:
-on 11 to 15 frames they trip an assertion that ends the process."""
-_CONTEXT_TOKENS = 32
-"""Tokens of committed text in a prompt. Measured: 100 cost a fifth of a pass and hear no better."""
-_PROMPT_TOKENS = 100
-"""Tokens of the user's prompt and hotwords; both together fit the model's 224."""
 _NO_AUDIO = np.zeros(0, dtype=np.float32)
 
 
@@ -146,8 +144,8 @@ class WhisperCppBackend:
         had by sampling a dozen random tokens and cutting the text at every one.
         """
         context = 64
-        self._set_mel(np.zeros((self.n_mels, _MIN_FRAMES), np.float32), 2 * context)
-        params = self._parameters(_MIN_FRAMES, context)
+        self._set_mel(np.zeros((self.n_mels, MIN_FRAMES), np.float32), 2 * context)
+        params = self._parameters(MIN_FRAMES, context)
         params.language = "en"
         params.greedy = {"best_of": 1}
         params.temperature = 10.0  # any token is as likely as any other
@@ -160,14 +158,11 @@ class WhisperCppBackend:
     # -- one pass ---------------------------------------------------------------------------
 
     def _decode(self, window: Window) -> Hypothesis:
-        n_frames = window.n_frames
-        if window.mel.shape[0] != self.n_mels:
-            raise BackendError(f"{self.model} takes {self.n_mels} mel bands, not {len(window.mel)}")
-        if n_frames > _MAX_FRAMES:
-            raise BackendError(f"a window of {n_frames} frames is longer than 30 s")
-        if n_frames < _MIN_FRAMES:
-            return Hypothesis(words=(), language=window.language or window.fallback_language or "")
-        context = _FULL_CONTEXT if window.careful else self._context_for(n_frames)
+        check_window(window, self.model, self.n_mels)
+        nothing = too_short(window)
+        if nothing is not None:
+            return nothing
+        context = FULL_CONTEXT if window.careful else self._context_for(window.n_frames)
         language, probability, detected = self._language(window)
         self._set_mel(window.mel, 2 * context)
         words = self._run(window, language, context)
@@ -187,13 +182,11 @@ class WhisperCppBackend:
     def _context_for(self, n_frames: int) -> int:
         """Encoder positions for a window; one is two frames."""
         positions = (n_frames + 1) // 2 + self._margin
-        return min(max(positions, self._least_context), _FULL_CONTEXT)
+        return min(max(positions, self._least_context), FULL_CONTEXT)
 
     def _set_mel(self, mel: NDArray[np.float32], n_frames: int) -> None:
         """Hand the window over, padded with silence to what the encoder reads."""
-        # Whisper clamps to 8 decades below the maximum and scales by 4: silence is max - 2.
-        padded = np.full((self.n_mels, n_frames), mel.max() - 2.0, dtype=np.float32)
-        padded[:, : mel.shape[1]] = mel
+        padded = padded_mel(mel, n_frames)
         if self._core.whisper_set_mel(self._context, padded, n_frames, self.n_mels) != 0:
             raise BackendError("whisper.cpp refused the mel window")
 
@@ -211,10 +204,10 @@ class WhisperCppBackend:
     def _language_probabilities(self, window: Window) -> NDArray[np.float32]:
         """Of all languages, by id. At full context: on less, detection is unreliable."""
         core = self._core
-        self._set_mel(window.mel, _MAX_FRAMES)
+        self._set_mel(window.mel, 2 * FULL_CONTEXT)
         # Detection encodes with the context of the call before, which can be set only by a
         # call; this one stops in front of its encoder.
-        params = self._parameters(window.n_frames, _FULL_CONTEXT)
+        params = self._parameters(window.n_frames, FULL_CONTEXT)
         core.assign_encoder_begin_callback(params, _stop)
         core.whisper_full(self._context, params, _NO_AUDIO, 0)
         probabilities = np.zeros(core.whisper_lang_max_id() + 1, dtype=np.float32)
@@ -224,14 +217,14 @@ class WhisperCppBackend:
 
     def _run(self, window: Window, language: str, audio_context: int) -> list[Word]:
         core = self._core
-        assert window.n_frames <= 2 * audio_context <= _MAX_FRAMES  # else whisper.cpp aborts
+        assert window.n_frames <= 2 * audio_context <= 2 * FULL_CONTEXT  # else whisper.cpp aborts
         duration_s = window.n_frames * FRAME_S
         params = self._parameters(window.n_frames, audio_context)
         params.max_tokens = token_limit(duration_s, language, careful=window.careful)
         params.language = language
         params.translate = window.task == "translate"
         params.suppress_nst = True
-        prompt = self._prompt(window)
+        prompt = prompt_tokens(window, self._vocabulary)
         if prompt:
             params.set_prompt_tokens(prompt)
         core.assign_abort_callback(params, self._aborting.is_set)
@@ -259,11 +252,6 @@ class WhisperCppBackend:
         params.print_realtime = False
         params.print_timestamps = False
         return params
-
-    def _prompt(self, window: Window) -> list[int]:
-        encode = self._vocabulary.encode
-        asked = encode(" " + window.prompt.strip())[:_PROMPT_TOKENS] if window.prompt else []
-        return asked + encode(window.context)[-_CONTEXT_TOKENS:]
 
     def _words(self, window: Window, language: str) -> list[Word]:
         core, context = self._core, self._context
