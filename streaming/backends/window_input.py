@@ -1,0 +1,57 @@
+"""What every backend makes of a window before it decodes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BackendError
+from ..protocols import Hypothesis, Window
+from .vocabulary import Vocabulary
+
+__all__ = ["FULL_CONTEXT", "MIN_FRAMES", "check_window", "padded_mel", "prompt_tokens", "too_short"]
+
+FULL_CONTEXT = 1500
+"""Encoder positions of 20 ms, each of two mel frames, in Whisper's 30 s."""
+MIN_FRAMES = 16
+"""Less cannot hold a word, and whisper.cpp's word times need eight positions: on 11 to 15
+frames they trip an assertion that ends the process."""
+_CONTEXT_TOKENS = 32
+"""Tokens of committed text in a prompt. Measured: 100 cost a fifth of a pass and hear no better."""
+_PROMPT_TOKENS = 100
+"""Tokens of the user's prompt and hotwords; both together fit the model's 224."""
+
+
+def check_window(window: Window, model: str, n_mels: int) -> None:
+    """Refuse what the model cannot take.
+
+    Raises:
+        BackendError: another number of mel bands, or more than 30 s.
+    """
+    if len(window.mel) != n_mels:
+        raise BackendError(f"{model} takes {n_mels} mel bands, not {len(window.mel)}")
+    if window.n_frames > 2 * FULL_CONTEXT:
+        raise BackendError(f"a window of {window.n_frames} frames is longer than 30 s")
+
+
+def too_short(window: Window) -> Hypothesis | None:
+    """What is heard in less than `MIN_FRAMES`: nothing."""
+    if window.n_frames >= MIN_FRAMES:
+        return None
+    return Hypothesis(words=(), language=window.language or window.fallback_language or "")
+
+
+def padded_mel(mel: NDArray[np.float32], n_frames: int) -> NDArray[np.float32]:
+    """A log-mel, padded with silence to shape ``(n_mels, n_frames)``."""
+    # Whisper clamps to 8 decades below the maximum and scales by 4: silence is max - 2.
+    padded = np.full((len(mel), n_frames), mel.max() - 2.0, dtype=np.float32)
+    padded[:, : mel.shape[1]] = mel
+    return padded
+
+
+def prompt_tokens(window: Window, vocabulary: Vocabulary) -> list[int]:
+    """Text that stands before what is said: the user's prompt and the end of the context."""
+    asked: list[int] = []
+    if window.prompt:
+        asked = vocabulary.encode(" " + window.prompt.strip())[:_PROMPT_TOKENS]
+    return asked + vocabulary.encode(window.context)[-_CONTEXT_TOKENS:]
