@@ -18,7 +18,7 @@ from rich.segment import ControlType
 from rich.text import Text
 
 from streaming.errors import SinkError
-from streaming.events import AudioDropped, Committed, Event, Final, Notice, Partial
+from streaming.events import AudioDropped, Committed, Event, Final, Notice, Partial, SessionStarted
 
 from ._output import Output
 from ._text import TextLog, one_line, wrap
@@ -97,6 +97,8 @@ class TerminalSink:
         if isinstance(event, Notice | AudioDropped):
             await self._tell(_notice(event))
             return
+        if isinstance(event, SessionStarted) and event.model and self._in_place:
+            await self._tell(f"{event.model} on {event.backend}")
         added = self._log.push(event)
         if not self._in_place:
             if added:

@@ -261,6 +261,19 @@ def test_notices_go_to_their_stream_while_the_live_row_makes_room() -> None:
     asyncio.run(main())
 
 
+def test_the_model_and_its_backend_are_named_once() -> None:
+    async def main() -> None:
+        session = Session(width=40)
+        async with session.sink:
+            await session.write(
+                SessionStarted(model="tiny.en", backend="ctranslate2"), Committed(text=" Hello")
+            )
+        assert session.notices.getvalue() == "tiny.en on ctranslate2\n"
+        assert session.look() == ["Hello"]
+
+    asyncio.run(main())
+
+
 def test_notices_that_nobody_takes_do_not_end_the_transcript() -> None:
     async def main() -> None:
         session = Session()

@@ -14,7 +14,7 @@ from ..backends.pool import BackendPool
 from ..backends.processor import missing_features, processor_name
 from ..errors import StreamingError
 from ..evaluation import versions
-from ..events import Notice, Stats
+from ..events import Notice, SessionStarted, Stats
 from ..models import ModelState, ModelStore
 from .compose import make_pipeline
 from .console import say
@@ -82,9 +82,11 @@ def _microphone() -> str:
 async def _measure(settings: Settings, worker: BackendPool) -> str:
     """Stream the sample recording and tell what it took."""
     pipeline = make_pipeline(FileSource(_sample(), pace="simulated"), settings, worker=worker)
-    stats, overloaded = Stats(), False
+    stats, overloaded, backend = Stats(), False, ""
     async with pipeline:
         async for event in pipeline.events():
+            if isinstance(event, SessionStarted):
+                backend = event.backend
             if isinstance(event, Stats):
                 stats = event
             overloaded |= isinstance(event, Notice) and event.code == "overload"
@@ -92,7 +94,7 @@ async def _measure(settings: Settings, worker: BackendPool) -> str:
     if overloaded or stats.real_time_factor > 0.9:
         verdict = "does not keep up: try --chunk 1 or a smaller model, and end other programs"
     return (
-        f"{settings.model} with {settings.chunk_s:g} s chunks: real-time factor "
+        f"{settings.model} on {backend} with {settings.chunk_s:g} s chunks: real-time factor "
         f"{stats.real_time_factor:.2f}, commit delay {stats.delay_p50_s or 0:.1f} s "
         f"(95 %: {stats.delay_p95_s or 0:.1f} s); {verdict}"
     )
