@@ -269,7 +269,7 @@ def test_the_model_and_its_backend_are_named_once() -> None:
                 SessionStarted(model="tiny.en", backend="ctranslate2"), Committed(text=" Hello")
             )
         assert session.notices.getvalue() == "tiny.en on ctranslate2\n"
-        assert session.look() == ["Hello"]
+        assert session.look()[0] == "Hello"
 
     asyncio.run(main())
 
