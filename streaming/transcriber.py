@@ -32,9 +32,9 @@ _FRESH_SAMPLES = samples_from_seconds(0.2)
 deterministic, so a pass without new audio agrees with itself."""
 _CERTAIN_SAMPLES = samples_from_seconds(1.0)
 """On a window shorter than this the model guesses, often twice the same: it counts for nothing."""
-_EARLY_SAMPLES = samples_from_seconds(0.3)
-"""New audio that makes a pass due while nothing of an utterance is heard yet: its windows are
-short and cheap, and whoever waits for a sign of life gets it."""
+_EARLY_SAMPLES = samples_from_seconds(0.5)
+"""New audio that at most makes a pass due while nothing of an utterance is heard yet, so that
+its first words show soon with long chunks, too. Less than this is mostly heard as nothing."""
 _SHORTEST_SAMPLES = samples_from_seconds(0.1)
 """Less audio than this cannot hold a word."""
 _UNHEARD_S = 0.5

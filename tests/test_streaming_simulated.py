@@ -42,8 +42,8 @@ def test_events_carry_the_time_they_would_have_had_live() -> None:
     (started, _) = [e for e in events if isinstance(e, SpeechStarted)]
     assert started.clock_s == pytest.approx(0.6)  # the chunk that confirms it has arrived
     first = next(e for e in events if isinstance(e, Partial))
-    # Speech is known of and an early pass due at once; then the pass itself.
-    assert first.clock_s == pytest.approx(0.6 + 0.2, abs=0.051)
+    # 0.5 s from the start of the utterance, at a chunk's end, then the pass itself.
+    assert first.clock_s == pytest.approx(0.7 + 0.2, abs=0.051)
     for event in events:
         if isinstance(event, Committed):
             assert event.clock_s >= event.words[-1].end_s + 0.2

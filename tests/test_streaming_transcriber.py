@@ -86,15 +86,15 @@ def test_a_pass_is_due_after_each_chunk_of_new_audio_and_not_before() -> None:
 def test_the_first_words_are_looked_for_sooner_unless_passes_do_not_keep_up() -> None:
     transcriber = make(chunk_s=2.0)
     transcriber.open(at(1.0), 0)
-    assert transcriber.next_pass(at(1.29), speech_end=None) is None
-    hear(transcriber, 1.3, ())
-    assert transcriber.next_pass(at(1.59), speech_end=None) is None
-    hear(transcriber, 1.6, words("one", start_s=1.0))
-    assert transcriber.next_pass(at(3.59), speech_end=None) is None
-    hear(transcriber, 3.6, words("one two", start_s=1.0))
+    assert transcriber.next_pass(at(1.49), speech_end=None) is None
+    hear(transcriber, 1.5, ())
+    assert transcriber.next_pass(at(1.99), speech_end=None) is None
+    hear(transcriber, 2.0, words("one", start_s=1.0))
+    assert transcriber.next_pass(at(3.99), speech_end=None) is None
+    hear(transcriber, 4.0, words("one two", start_s=1.0))
     for _ in range(2):
         transcriber.cadence.observe(at(5.0))
-    transcriber.close(at(3.6), at(3.6), "flush")
+    transcriber.close(at(4.0), at(4.0), "flush")
     transcriber.open(at(5.0), 0)
     assert transcriber.next_pass(at(7.99), speech_end=None) is None
     hear(transcriber, 8.0, ())
