@@ -31,6 +31,7 @@ PURE = (
     "streaming.mel",
     "streaming.mel_filters",
     "streaming.mel_kernel",
+    "streaming.windows",
     "streaming.vad",
     "streaming.segmenter",
     "streaming.transcriber",
