@@ -26,6 +26,7 @@ PURE = (
     "streaming.words",
     "streaming.seam",
     "streaming.cadence",
+    "streaming.context",
     "streaming.metrics",
     "streaming.ring_buffer",
     "streaming.mel",
