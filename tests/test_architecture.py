@@ -36,6 +36,7 @@ PURE = (
     "streaming.vad",
     "streaming.segmenter",
     "streaming.transcriber",
+    "streaming.refiner",
     "streaming.session",
     "streaming.backends.guards",
     "streaming.backends.vocabulary",
