@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -189,3 +191,27 @@ def test_an_abort_never_reaches_a_pass_that_was_not_cancelled() -> None:
         first.cancel()
         second.result(5)
         assert backend.hit == 1  # pass 2 had not begun
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
+def test_a_worker_in_the_background_gives_way_and_so_do_the_threads_it_starts() -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(os.getpriority(os.PRIO_PROCESS, 0))
+
+    def load() -> Backend:
+        look()
+        native = threading.Thread(target=look)
+        native.start()
+        native.join()
+        return ScriptedBackend(SCRIPT)
+
+    here = os.getpriority(os.PRIO_PROCESS, 0)
+    for background in (True, False):
+        worker = BackendWorker(load, background=background)
+        worker.start()
+        worker.loaded.result(5)
+        assert worker.close()
+    assert seen == [min(here + 10, 19)] * 2 + [here] * 2
+    assert os.getpriority(os.PRIO_PROCESS, 0) == here

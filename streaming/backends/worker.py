@@ -7,7 +7,9 @@ can stop waiting at any time, and its result is then discarded.
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +22,7 @@ from ..protocols import Backend, Hypothesis, Window
 __all__ = ["BackendWorker", "Decoded"]
 
 _CLOSED = "the backend is closed"
+_BACKGROUND_NICENESS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,15 @@ class BackendWorker:
     Args:
         load: makes the backend; runs on the worker's thread.
         max_waiting: passes that may wait; one more is an error.
+        background: leave the processor to others first (on Linux; elsewhere all threads of
+            a process have one priority, or priorities do not work like this).
     """
 
-    def __init__(self, load: Callable[[], Backend], *, max_waiting: int = 64) -> None:
+    def __init__(
+        self, load: Callable[[], Backend], *, max_waiting: int = 64, background: bool = False
+    ) -> None:
         self._load = load
+        self._background = background
         self._jobs: queue.Queue[tuple[Window, Future[Decoded], float] | None] = queue.Queue(
             max_waiting
         )
@@ -126,6 +134,10 @@ class BackendWorker:
                 self._loaded.result().abort()
 
     def _run(self) -> None:
+        if self._background and sys.platform == "linux":
+            # Before the native threads are made: they inherit it.
+            niceness = os.getpriority(os.PRIO_PROCESS, 0) + _BACKGROUND_NICENESS
+            os.setpriority(os.PRIO_PROCESS, 0, min(niceness, 19))
         try:
             backend = self._load()
         except BaseException as error:  # the waiting side decides what to do with it
