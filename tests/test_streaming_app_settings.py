@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +47,37 @@ def test_a_pass_gets_one_to_four_threads_by_default() -> None:
     assert 1 <= default_threads() <= 4
     with pytest.raises(ConfigurationError, match="--threads must lie between 1 and 256, not 0"):
         Settings(threads=0)
+
+
+def test_a_second_model_gets_the_cores_that_are_left_and_at_least_one() -> None:
+    assert default_threads(taken=0) == default_threads()
+    assert default_threads(taken=1000) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "final_model", "choices"),
+    [
+        ("tiny.en", "base.en", {}),
+        ("tiny.en", "base", {}),
+        ("tiny", "base", {"language": "de"}),
+        ("tiny", "base", {"translate": True}),
+        ("tiny", "./my/base.en.bin", {"language": "en"}),
+    ],
+)
+def test_a_final_model_that_knows_the_language_is_taken(
+    model: str, final_model: str, choices: dict[str, Any]
+) -> None:
+    settings = Settings(model=model, final_model=final_model, **choices)
+    assert settings.described()["final_model"] == final_model
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{}, {"language": "de"}, {"language": "en,de"}, {"language": "en", "translate": True}],
+)
+def test_a_final_model_that_knows_only_english_needs_english(choices: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"base\.en knows only English; --final-model"):
+        Settings(model="tiny", final_model="base.en", **choices)
 
 
 def test_everything_that_the_app_offers_can_be_imported() -> None:

@@ -21,7 +21,14 @@ from ..session import SessionParts
 from .registry import POLICIES, VADS, build, maker
 from .settings import Settings, default_threads
 
-__all__ = ["BACKENDS", "make_parts", "make_pipeline", "make_worker", "transcribe"]
+__all__ = [
+    "BACKENDS",
+    "make_final_worker",
+    "make_parts",
+    "make_pipeline",
+    "make_worker",
+    "transcribe",
+]
 
 
 def _whisper_cpp(*, model: str, threads: int, progress: Progress | None) -> Backend:
@@ -51,15 +58,34 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
     Raises:
         ConfigurationError: unknown backend.
     """
-    return BackendWorker(
-        maker(
-            settings.backend,
-            "streaming.backends",
-            BACKENDS,
-            model=settings.model,
-            threads=settings.threads or default_threads(),
-            progress=progress,
-        )
+    threads = settings.threads or default_threads()
+    return BackendWorker(_loader(settings, settings.model, threads, progress))
+
+
+def make_final_worker(
+    settings: Settings, *, progress: Progress | None = None
+) -> BackendWorker | None:
+    """The same for the final model, on the cores that the live one leaves; None without one.
+
+    It gives way to everything else on the machine, to the live model above all.
+    """
+    if settings.final_model is None:
+        return None
+    threads = default_threads(taken=settings.threads or default_threads())
+    load = _loader(settings, settings.final_model, threads, progress)
+    return BackendWorker(load, background=True)
+
+
+def _loader(
+    settings: Settings, model: str, threads: int, progress: Progress | None
+) -> Callable[[], Backend]:
+    return maker(
+        settings.backend,
+        "streaming.backends",
+        BACKENDS,
+        model=model,
+        threads=threads,
+        progress=progress,
     )
 
 
@@ -87,8 +113,9 @@ def make_pipeline(
     *,
     sinks: Sequence[Sink] = (),
     worker: BackendWorker | None = None,
+    final_worker: BackendWorker | None = None,
 ) -> Pipeline:
-    """A pipeline with its own worker, or on one that is shared.
+    """A pipeline with its own workers, or on those that are shared.
 
     Raises:
         ConfigurationError: a choice that cannot work.
@@ -101,6 +128,8 @@ def make_pipeline(
         pace=settings.pace,
         pass_cost_s=settings.pass_cost_s,
         owns_worker=worker is None,
+        final_worker=final_worker or make_final_worker(settings),
+        owns_final_worker=final_worker is None,
     )
 
 
@@ -109,6 +138,7 @@ async def transcribe(
     *,
     sinks: Sequence[Sink] = (),
     worker: BackendWorker | None = None,
+    final_worker: BackendWorker | None = None,
     **choices: Any,
 ) -> AsyncGenerator[Event, None]:
     """Transcribe a source, or a media file by its path, and yield the events.
@@ -118,6 +148,7 @@ async def transcribe(
             ``pace`` "fast" unless another is given.
         sinks: where events go besides.
         worker: a loaded model to share; its own one is made and closed otherwise.
+        final_worker: the same for the ``final_model``.
         choices: fields of `Settings`.
 
     Raises:
@@ -128,7 +159,9 @@ async def transcribe(
         source = FileSource(source, pace=settings.pace)
     else:
         settings = Settings(**choices)
-    pipeline = await asyncio.to_thread(make_pipeline, source, settings, sinks=sinks, worker=worker)
+    pipeline = await asyncio.to_thread(
+        make_pipeline, source, settings, sinks=sinks, worker=worker, final_worker=final_worker
+    )
     async with pipeline, aclosing(pipeline.events()) as events:
         async for event in events:
             yield event

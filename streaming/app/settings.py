@@ -19,11 +19,19 @@ _MOST_THREADS = 4
 """More threads do not make a pass of these sizes faster."""
 
 
-def default_threads() -> int:
-    """Threads of a pass: the cores that this process may use, at most four."""
+def default_threads(taken: int = 0) -> int:
+    """Threads of a pass: the cores that this process may use, at most four and at least one.
+
+    Args:
+        taken: cores that another model uses.
+    """
     allowed = getattr(os, "sched_getaffinity", None)
     cores = len(allowed(0)) if allowed else os.cpu_count() or 1
-    return max(1, min(cores, _MOST_THREADS))
+    return max(1, min(cores - taken, _MOST_THREADS))
+
+
+def _english_only(model: str) -> bool:
+    return re.search(r"\.en\b", Path(model).name) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +43,8 @@ class Settings:
     """
 
     model: str = "tiny.en"
+    final_model: str | None = None
+    """A larger model that hears every finished utterance again; None does without."""
     backend: str = "auto"
     language: str | None = None
     """A code, codes to choose from ("en,ja") or "auto"; None means English for an
@@ -74,13 +84,19 @@ class Settings:
                 f"{self.model} knows only English; --language {self.language} needs a "
                 "multilingual model, e.g. --model base"
             )
-        self.transcriber_options()
+        options = self.transcriber_options()
+        english = options.language == "en" and not self.translate
+        if self.final_model is not None and _english_only(self.final_model) and not english:
+            raise ConfigurationError(
+                f"{self.final_model} knows only English; --final-model needs a multilingual model "
+                "here, e.g. base, or --language en"
+            )
         self.vad_options()
 
     @property
     def english_only(self) -> bool:
         """Whether the model's name says that it knows only English."""
-        return re.search(r"\.en\b", Path(self.model).name) is not None
+        return _english_only(self.model)
 
     @property
     def languages(self) -> tuple[str | None, tuple[str, ...]]:
