@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import ScriptedBackend, say
@@ -102,6 +103,37 @@ def test_a_policy_is_chosen_by_its_name(spec: str, kind: type, chosen: dict[str,
     policy = make_parts(Settings(policy=spec, vad="energy")).commit_policy
     assert type(policy) is kind
     assert vars(policy).items() >= chosen.items()
+
+
+def test_a_second_model_gets_the_cores_that_are_left_and_at_least_one() -> None:
+    assert default_threads(taken=0) == default_threads()
+    assert default_threads(taken=1000) == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "final_model", "choices"),
+    [
+        ("tiny.en", "base.en", {}),
+        ("tiny.en", "base", {}),
+        ("tiny", "base", {"language": "de"}),
+        ("tiny", "base", {"translate": True}),
+        ("tiny", "./my/base.en.bin", {"language": "en"}),
+    ],
+)
+def test_a_final_model_that_knows_the_language_is_taken(
+    model: str, final_model: str, choices: dict[str, Any]
+) -> None:
+    settings = Settings(model=model, final_model=final_model, **choices)
+    assert settings.described()["final_model"] == final_model
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{}, {"language": "de"}, {"language": "en,de"}, {"language": "en", "translate": True}],
+)
+def test_a_final_model_that_knows_only_english_needs_english(choices: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"base\.en knows only English; --final-model"):
+        Settings(model="tiny", final_model="base.en", **choices)
 
 
 def test_everything_that_the_app_offers_can_be_imported() -> None:
