@@ -16,7 +16,7 @@ from policies.agreement_hold_back import AgreementHoldBack
 from policies.endpoint_only import EndpointOnly
 from policies.hold_back import HoldBack
 from policies.local_agreement import LocalAgreement
-from streaming.app import Settings, compose, make_parts, make_worker
+from streaming.app import Settings, compose, make_final_worker, make_parts, make_worker
 from streaming.app.settings import default_threads
 from streaming.errors import ConfigurationError
 
@@ -107,7 +107,29 @@ def test_a_policy_is_chosen_by_its_name(spec: str, kind: type, chosen: dict[str,
 
 def test_a_second_model_gets_the_cores_that_are_left_and_at_least_one() -> None:
     assert default_threads(taken=0) == default_threads()
-    assert default_threads(taken=1000) == 1
+    assert default_threads(taken=1000) == default_threads(2, taken=1000) == 1
+
+
+def test_the_final_model_gets_what_all_workers_leave_and_the_same_compute_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    def load(**options: Any) -> ScriptedBackend:
+        given.append(options)
+        return ScriptedBackend(say(1))
+
+    monkeypatch.setattr("streaming.app.settings._cores", lambda: 8)
+    monkeypatch.setitem(compose.BACKENDS, "auto", load)
+    settings = Settings(final_model="base.en", workers=2, threads=3, compute_type="float32")
+    pool = make_final_worker(settings)
+    assert pool is not None
+    pool.start()
+    pool.loaded.result(5)
+    assert pool.close()
+    chosen = {"model": "base.en", "threads": 2, "compute_type": "float32", "progress": None}
+    assert given == [chosen]
+    assert make_final_worker(Settings()) is None
 
 
 @pytest.mark.parametrize(
