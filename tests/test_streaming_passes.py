@@ -6,7 +6,8 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
+from concurrent.futures import Future
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +27,7 @@ from fakes import (
 from virtual_time import run_virtual
 
 from streaming.audio import AudioChunk, Flush
-from streaming.backends.pool import BackendPool
+from streaming.backends.pool import BackendPool, Decoded
 from streaming.errors import BackendError, ModelError
 from streaming.evaluation import check_events
 from streaming.events import (
@@ -40,7 +41,7 @@ from streaming.events import (
     event_to_json,
 )
 from streaming.pipeline import Pace, Pipeline
-from streaming.protocols import Backend
+from streaming.protocols import Backend, Window
 
 SCRIPT = say(6, 4, 5)
 MANY = say(*[2] * 14)
@@ -251,13 +252,33 @@ def test_too_many_that_wait_are_told_while_the_stream_goes_on() -> None:
     assert told[0].clock_s == finals_of(events)[9].clock_s
 
 
+@pytest.mark.parametrize("pace", PACES)
+def test_only_live_passes_have_a_deadline(pace: Pace) -> None:
+    deadlines_s: dict[str, list[float | None]] = {"script": [], "large": []}
+
+    class Watched(BackendPool):
+        def submit(self, window: Window, *, deadline_s: float | None = None) -> Future[Decoded]:
+            deadlines_s[self.loaded.result().model].append(deadline_s)
+            return super().submit(window, deadline_s=deadline_s)
+
+    async def scenario() -> None:
+        with closing(Watched(large)) as final, closing(Watched(lambda: live)) as worker:
+            await collect(Pipeline(source(), worker, make_parts(), pace=pace, final_worker=final))
+
+    live = ScriptedBackend(SCRIPT)
+    asyncio.run(scenario())
+    assert {s is not None for s in deadlines_s["script"]} == {pace == "realtime"}
+    assert deadlines_s["large"] == [None] * 3
+
+
 def test_a_file_waits_for_the_final_model_and_every_utterance_is_refined() -> None:
     async def scenario() -> tuple[int, list[Event]]:
         final, sink = hanging(), ListSink()
         with pipeline(source(MANY), ScriptedBackend(MANY), final, sink) as made:
             running = asyncio.ensure_future(collect(made))
-            await until(final.entered.is_set)
+            await until(lambda: final.entered.is_set() and len(finals_of(sink.events)) >= 9)
             await asyncio.sleep(600.0)
+            await asyncio.to_thread(time.sleep, 0.1)  # threads have time of their own
             n_finals = len(finals_of(sink.events))
             final.release.set()
             return n_finals, await running
