@@ -1,4 +1,4 @@
-"""Subtitles from committed words: SRT and WebVTT.
+"""Subtitles from committed words, or refined ones: SRT and WebVTT.
 
 Cues follow common practice in subtitling (as in Netflix's Timed Text Style Guide): at most
 two rows of 42 columns, at least 5/6 of a second and at most seven seconds long. A cue is
@@ -8,11 +8,13 @@ any kind of end.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from streaming.events import Committed, Event, Final, Word, text_of
 
 from ._output import OutputSink, Target
+from ._refined import RefinedLog
 from ._text import Labels, one_line, wrap
 
 __all__ = ["SrtSink", "WebVttSink"]
@@ -120,17 +122,22 @@ def _timestamp(time_s: float, separator: str) -> str:
 
 
 class _SubtitleSink(OutputSink):
-    def __init__(self, target: Target, cues: _Cues) -> None:
+    def __init__(self, target: Target, cues: _Cues, raw: bool) -> None:
         super().__init__(target)
+        self._refined = RefinedLog(raw=raw)
         self._cues = cues
 
     def format(self, event: Event) -> str:
         """The cues that the event completes."""
-        return "".join(self._cue(cue) for cue in self._cues.push(event))
+        return self._written(self._refined.push(event))
 
     def tail(self) -> str:
-        """The cue of committed words whose utterance did not end."""
-        return "".join(self._cue(cue) for cue in self._cues.close())
+        """What was held back, and the cue of words whose utterance did not end."""
+        text = self._written(self._refined.close())
+        return text + "".join(map(self._cue, self._cues.close()))
+
+    def _written(self, events: Iterable[Event]) -> str:
+        return "".join(self._cue(cue) for event in events for cue in self._cues.push(event))
 
     def _cue(self, cue: _Cue) -> str:
         raise NotImplementedError
@@ -141,10 +148,11 @@ class SrtSink(_SubtitleSink):
 
     Args:
         target: a path (overwritten in place), ``"-"`` for standard output, or a stream.
+        raw: committed words even where a final model refines them.
     """
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target, _Cues(label_in_text=True))
+    def __init__(self, target: Target, *, raw: bool = False) -> None:
+        super().__init__(target, _Cues(label_in_text=True), raw)
         self._number = 0
 
     def _cue(self, cue: _Cue) -> str:
@@ -159,10 +167,11 @@ class WebVttSink(_SubtitleSink):
 
     Args:
         target: a path (overwritten in place), ``"-"`` for standard output, or a stream.
+        raw: committed words even where a final model refines them.
     """
 
-    def __init__(self, target: Target) -> None:
-        super().__init__(target, _Cues(label_in_text=False))
+    def __init__(self, target: Target, *, raw: bool = False) -> None:
+        super().__init__(target, _Cues(label_in_text=False), raw)
 
     def head(self) -> str:
         """The signature line."""

@@ -21,6 +21,7 @@ from streaming.errors import SinkError
 from streaming.events import AudioDropped, Committed, Event, Final, Notice, Partial, SessionStarted
 
 from ._output import Output
+from ._refined import RefinedLog
 from ._text import TextLog, one_line, wrap
 
 __all__ = ["TerminalSink"]
@@ -29,13 +30,16 @@ __all__ = ["TerminalSink"]
 class TerminalSink:
     """Shows the transcript on a terminal, and notices beside it.
 
+    What somebody has read as committed stays: refined text is not shown on a terminal.
+
     Where the stream is no terminal, committed text is written plainly, one utterance a
-    line, each word when it is committed.
+    line, each word when it is committed; or refined text, as `sinks.text.TextSink` does.
 
     Args:
         stream: where the transcript goes; standard output by default.
         notices: where notices and dropped audio are told; standard error by default.
         console: the terminal, instead of the one that ``stream`` is.
+        raw: committed words, not refined ones, also where the stream is no terminal.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class TerminalSink:
         *,
         notices: TextIO | None = None,
         console: Console | None = None,
+        raw: bool = False,
     ) -> None:
         stream = stream or (cast(TextIO, console.file) if console else sys.stdout)
         # Asked of the stream itself: rich would take FORCE_COLOR for a terminal, and a pipe
@@ -59,6 +64,7 @@ class TerminalSink:
         self._output = Output(stream if stream is not None else "-")
         notices = notices or sys.stderr
         self._notices = None if notices is None else Output(notices)
+        self._refined = RefinedLog(raw=raw or self._console.is_terminal)
         self._log = TextLog()
         self._unfinished = ""
         """Committed text that has not left for good."""
@@ -78,7 +84,7 @@ class TerminalSink:
         traceback: TracebackType | None,
     ) -> None:
         self._tentative = ""
-        ending = self._log.close()
+        ending = "".join(map(self._log.push, self._refined.close())) + self._log.close()
         self._unfinished += ending
         try:
             last = self._redraw() if self._in_place else ending
@@ -99,7 +105,7 @@ class TerminalSink:
             return
         if isinstance(event, SessionStarted) and event.model and self._in_place:
             await self._tell(f"{event.model} on {event.backend}")
-        added = self._log.push(event)
+        added = "".join(map(self._log.push, self._refined.push(event)))
         if not self._in_place:
             if added:
                 await self._output.write(added)

@@ -4,8 +4,9 @@
 
     values       audio, events, words, options, errors
     contracts    protocols: Source Sink Backend VoiceActivityDetector *Policy
-    stages       ring_buffer, mel, vad, segmenter, transcriber (seam, cadence): pure
+    stages       ring_buffer, mel, vad, segmenter, transcriber (seam, cadence), refiner: pure
     session      the stages as one, still pure
+    passes       what a session decodes, on the live model and on a final one
     drivers      live (the event loop's clock), simulated (a virtual one)
     pipeline     source, session, backend and sinks, put together and taken apart
     backends     native cores and the pool of threads they run on

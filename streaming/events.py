@@ -162,14 +162,22 @@ class Final(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refined(Event):
-    """A larger model's text for a finished utterance."""
+    """The text of a finished utterance once a larger model has heard it again.
+
+    In a session with a final model (``session_started.options`` has ``final_model``) every
+    final that has words is followed by one, later, and not always in order. What was
+    committed stays as it is; this is what a reader who can wait would rather have.
+    """
 
     type: ClassVar[str] = "refined"
 
     utterance: int = 0
     text: str = ""
     words: tuple[Word, ...] = ()
+    language: str = ""
     model: str = ""
+    """Whose text it is. Where the larger model had nothing better to offer or no time, the
+    live one's: the text is then that of the final."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

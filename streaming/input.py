@@ -57,6 +57,11 @@ class Input:
         self._stopped = True
         self._changed.set()
 
+    @property
+    def stopped(self) -> bool:
+        """Whether the program wished for the end."""
+        return self._stopped
+
     def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]:
         self._reading = self._read()
         return self._reading

@@ -1,6 +1,7 @@
 """Drives a session on the event loop's clock.
 
-Audio goes into the session as it arrives; passes run beside it on the backend's thread. A
+Audio goes into the session as it arrives; passes run beside it on the backend's thread, and
+where a larger model refines, its windows on another one that nobody waits for. A
 bounded channel stands between the source and the session: when the session has no room,
 the channel fills, and then a live source loses its oldest audio (reported as a gap) and any
 other source waits.
@@ -9,29 +10,31 @@ other source waits.
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from .audio import AudioChunk, Flush, samples_from_seconds, seconds
-from .backends.pool import BackendPool, Decoded
 from .channel import Channel, ChannelClosed
 from .events import Event
 from .input import Input
+from .passes import Work
 from .session import Session, pieces
-from .transcriber import Pass
 
 __all__ = ["drive_live"]
 
 _CHANNEL_SAMPLES = samples_from_seconds(10.0)
+_REFINING_LIMIT_S = 10.0
+"""How long an end waits for the final model: a small one hears half a minute in that time on
+one core, and who has asked a program to end takes more for a hang."""
 
 
 async def drive_live(
     session: Session,
     items: Input,
-    worker: BackendPool,
+    works: Sequence[Work],
     *,
     live: bool,
 ) -> AsyncGenerator[Event, None]:
@@ -40,14 +43,13 @@ async def drive_live(
     Args:
         session: a fresh session.
         items: the audio.
-        worker: decodes, the most urgent pass of all sessions first; only one of this session is
-            ever out.
+        works: its passes, and its refinements if there are any.
         live: True drops the oldest audio when work does not keep up; False waits.
     """
-    driver = _LiveDriver(session, worker, live)
+    driver = _LiveDriver(session, works, live)
     reader = asyncio.ensure_future(driver.read(items))
     try:
-        async with aclosing(driver.events()) as events:
+        async with aclosing(driver.events(items)) as events:
             async for event in events:
                 yield event
         await reader
@@ -60,14 +62,14 @@ async def drive_live(
 
 
 class _LiveDriver:
-    def __init__(self, session: Session, worker: BackendPool, live: bool) -> None:
+    def __init__(self, session: Session, works: Sequence[Work], live: bool) -> None:
         self._session = session
-        self._worker = worker
+        self._works = works
+        self._live = live
         self._channel = Channel(_CHANNEL_SAMPLES, overflow="drop_oldest" if live else "wait")
         self._clock = asyncio.get_running_loop().time
         self._zero_s: float | None = None
         self._arriving: asyncio.Task[AudioChunk | Flush] | None = None
-        self._decoding: tuple[Pass, asyncio.Future[Decoded]] | None = None
 
     async def read(self, items: Input) -> None:
         """Move the source's items into the channel until it ends or fails."""
@@ -87,7 +89,7 @@ class _LiveDriver:
         """Stream time."""
         return 0.0 if self._zero_s is None else self._clock() - self._zero_s
 
-    async def events(self) -> AsyncGenerator[Event, None]:
+    async def events(self, items: Input) -> AsyncGenerator[Event, None]:
         session = self._session
         waiting: deque[AudioChunk | Flush] = deque()
         ended = finished = False
@@ -101,11 +103,10 @@ class _LiveDriver:
                 finished = True
                 for event in session.finish(self.now_s):
                     yield event
-            self._start_pass()
+                continue  # there may be nothing left to wait for
             if not ended and not waiting and self._arriving is None:
                 self._arriving = asyncio.ensure_future(self._channel.get())
-            await self._something()
-            for event in self._finish_pass():
+            for event in await self._something():
                 yield event
             if self._arriving is not None and self._arriving.done():
                 arrived, self._arriving = self._arriving, None
@@ -115,39 +116,31 @@ class _LiveDriver:
                     ended = True
                 else:
                     waiting.extend([item] if isinstance(item, Flush) else pieces(item))
+        # A file that has come to its end can wait; a stream, or who stops it, cannot.
+        limited = self._live or items.stopped
+        until_s = self._clock() + _REFINING_LIMIT_S if limited else math.inf
+        while not session.refined and self._clock() < until_s:
+            for event in await self._something(until_s):
+                yield event
 
     def cancel(self) -> None:
-        """Stop waiting; a running pass ends by itself and is discarded."""
+        """Stop waiting for audio."""
         if self._arriving is not None:
             self._arriving.cancel()
-        if self._decoding is not None:
-            self._decoding[1].cancel()
 
     def _feed(self, item: AudioChunk | Flush) -> list[Event]:
         if isinstance(item, Flush):
             return self._session.flush(self.now_s)
         return self._session.feed(item, self.now_s)
 
-    def _start_pass(self) -> None:
-        if self._decoding is None and (due := self._session.next_pass()) is not None:
-            deadline_s = time.monotonic() + due.patience_s
-            future = self._worker.submit(self._session.window(due), deadline_s=deadline_s)
-            self._decoding = (due, asyncio.wrap_future(future))
-
-    def _finish_pass(self) -> list[Event]:
-        if self._decoding is None or not self._decoding[1].done():
-            return []
-        (due, future), self._decoding = self._decoding, None
-        decoded = future.result()
-        return self._session.complete(
-            due, decoded.hypothesis, decoded.compute_s, self.now_s, queue_s=decoded.queue_s
-        )
-
-    async def _something(self) -> None:
-        futures: list[asyncio.Future[Any]] = []
+    async def _something(self, until_s: float = math.inf) -> list[Event]:
+        """Begin what is due, wait until something is done, and tell what came of it."""
+        for work in self._works:
+            work.start()
+        futures: list[asyncio.Future[Any]] = [w.running for w in self._works if w.running]
         if self._arriving is not None:
             futures.append(self._arriving)
-        if self._decoding is not None:
-            futures.append(self._decoding[1])
         if futures:
-            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+            timeout_s = None if until_s == math.inf else until_s - self._clock()
+            await asyncio.wait(futures, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        return [event for work in self._works for event in work.finish(self.now_s)]

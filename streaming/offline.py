@@ -12,17 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from .audio import AudioChunk, Samples, quietest_point, samples_from_seconds
+from .audio import AudioChunk, Samples
 from .backends.pool import BackendPool
 from .events import Word
-from .mel import IncrementalMel
 from .protocols import Source, Window
-from .timeline import HOP_SAMPLES
+from .windows import first_cut, log_mel
 
 __all__ = ["decode_offline"]
-
-_LONGEST = samples_from_seconds(28.0)
-_SHORTEST = samples_from_seconds(18.0)
 
 
 async def decode_offline(
@@ -42,11 +38,8 @@ async def decode_offline(
     at = 0
 
     async def decode(samples: Samples) -> None:
-        capacity = _LONGEST // HOP_SAMPLES + 1
-        mel = await asyncio.to_thread(IncrementalMel, backend.n_mels, capacity, at)
-        mel.push(samples)
-        mel.flush()
-        window = Window(start_sample=at, mel=mel.window(0, mel.end_frame), language=language)
+        mel = await asyncio.to_thread(log_mel, samples, backend.n_mels)
+        window = Window(start_sample=at, mel=mel, language=language)
         decoded = await asyncio.wrap_future(worker.submit(window))
         if decoded.hypothesis.looped:
             again = worker.submit(replace(window, careful=True))
@@ -61,8 +54,7 @@ async def decode_offline(
                 await decode(held)
                 held, at = held[:0], item.start_sample
             held = np.concatenate((held, item.samples))
-            while len(held) >= _LONGEST:
-                cut = _SHORTEST + quietest_point(held[_SHORTEST:_LONGEST])
+            while (cut := first_cut(held)) is not None:
                 await decode(held[:cut])
                 held, at = held[cut:], at + cut
     if len(held):

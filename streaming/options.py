@@ -90,3 +90,8 @@ class TranscriberOptions:
                 f"--left-context {self.left_context_s:g} must be shorter than "
                 f"--window {self.window_s:g}"
             )
+
+    @property
+    def whole_prompt(self) -> str:
+        """Hotwords and prompt, as the model gets them."""
+        return ", ".join([*self.hotwords, self.prompt]).strip(", ")

@@ -10,14 +10,16 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from .backends.pool import BackendPool
 from .errors import ConfigurationError, SinkError, StreamingError
 from .events import Event, SessionStarted
 from .input import Input
 from .live import drive_live
+from .passes import Passes, Refinements, Work, abandoned_at_exit
 from .protocols import Backend, Sink, Source
+from .refiner import Refiner
 from .session import Session, SessionParts
 from .simulated import drive_fast, drive_simulated
 
@@ -43,6 +45,10 @@ class Pipeline:
         pass_cost_s: with simulated pace, a fixed cost of every pass; makes the event log the
             same from run to run.
         owns_worker: close the worker on leaving; otherwise other sessions may go on using it.
+        final_worker: a larger model's, which hears every finished utterance again and gives
+            it a `Refined`. Nothing else waits for it, at pace realtime not even for its
+            loading; if it fails then, the run goes on without it and `run` raises at the end.
+        owns_final_worker: the same for that one.
     """
 
     def __init__(
@@ -55,6 +61,8 @@ class Pipeline:
         pace: Pace = "realtime",
         pass_cost_s: float | None = None,
         owns_worker: bool = False,
+        final_worker: BackendPool | None = None,
+        owns_final_worker: bool = False,
     ) -> None:
         if pass_cost_s is not None and pace != "simulated":
             raise ConfigurationError("--pass-cost needs --pace simulated")
@@ -68,7 +76,12 @@ class Pipeline:
         self._sinks = list(sinks)
         self._pace = pace
         self._pass_cost_s = pass_cost_s
-        self._owns_worker = owns_worker
+        self._final_worker = final_worker
+        self._owned = [
+            each
+            for each, owned in ((worker, owns_worker), (final_worker, owns_final_worker))
+            if each is not None and owned
+        ]
         self._input = Input(source)
         self._stack = AsyncExitStack()
         self._backend: Backend | None = None
@@ -76,14 +89,19 @@ class Pipeline:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            if self._owns_worker:
-                stack.callback(self._worker.close, timeout_s=0.0)
+            for worker in self._owned:
+                stack.callback(worker.close, timeout_s=0.0)
             # The source first: bad input should be told before a model is loaded. The sinks
             # last: opening one may empty a file, which a model that fails should not cost.
             await stack.enter_async_context(self._source)
+            if self._final_worker is not None:
+                self._final_worker.start()
             self._worker.start()
-            # Shielded: other sessions may wait for the same model.
-            self._backend = await asyncio.shield(asyncio.wrap_future(self._worker.loaded))
+            self._backend = await _loaded(self._worker)
+            if self._final_worker is not None and (
+                self._pace != "realtime" or self._final_worker.loaded.done()
+            ):
+                await _loaded(self._final_worker)
             for sink in self._sinks:
                 await stack.enter_async_context(sink)
             self._stack = stack.pop_all()
@@ -104,6 +122,7 @@ class Pipeline:
             SourceError: the source failed; everything heard before has been finished.
             BackendError: the native core failed.
             SinkError: a destination failed.
+            StreamingError: the final model could not be had; all else has been done.
         """
         async with contextlib.aclosing(self.events()) as events:
             async for _ in events:
@@ -116,16 +135,21 @@ class Pipeline:
             SourceError: the source failed; everything heard before has been finished.
             BackendError: the native core failed.
             SinkError: a destination failed.
+            StreamingError: the final model could not be had; all else has been done.
         """
         if self._running:
             raise RuntimeError("a pipeline runs once; make another one")
         session = await self._session()
+        works: list[Work] = [Passes(session, self._worker, urgent=self._pace == "realtime")]
+        if self._final_worker is not None:
+            works.append(Refinements(session, self._final_worker))
         self._running = True
         clock_s = 0.0
         try:
             async with (
                 contextlib.aclosing(self._input),
-                contextlib.aclosing(self._drive(session)) as driven,
+                abandoned_at_exit(works),
+                contextlib.aclosing(self._drive(session, works)) as driven,
             ):
                 async for event in driven:
                     clock_s = event.clock_s
@@ -140,6 +164,8 @@ class Pipeline:
             raise
         if self._input.error is not None:
             raise self._input.error
+        if session.refiner is not None and session.refiner.error is not None:
+            raise session.refiner.error
 
     @property
     def running(self) -> bool:
@@ -176,23 +202,41 @@ class Pipeline:
             model=backend.model,
             backend=backend.name,
             language=self._parts.options.language,
-            options={**self._parts.described, "pace": self._pace},
+            options=self._described(),
         )
         parts = self._parts
         if not backend.multilingual and parts.options.language is None:
             parts = replace(parts, options=replace(parts.options, language="en"))
+        refiner = None
+        if self._final_worker is not None:
+            drops = self._source.live and self._pace == "realtime"
+            refiner = Refiner(parts.options, live_model=backend.model, drops=drops)
         # The mel kernel may have to be compiled.
-        return await asyncio.to_thread(Session, parts, n_mels=backend.n_mels, started=started)
+        return await asyncio.to_thread(
+            Session, parts, n_mels=backend.n_mels, started=started, refiner=refiner
+        )
 
-    def _drive(self, session: Session) -> AsyncGenerator[Event, None]:
+    def _described(self) -> dict[str, Any]:
+        """Options for the first event; ``final_model`` is there if utterances are refined."""
+        described = {**self._parts.described, "pace": self._pace}
+        if self._final_worker is None:
+            described.pop("final_model", None)
+        else:
+            described.setdefault("final_model", "")  # not loaded yet; each `Refined` names it
+        return described
+
+    def _drive(self, session: Session, works: Sequence[Work]) -> AsyncGenerator[Event, None]:
         if self._pace == "simulated":
-            return drive_simulated(
-                session, self._input, self._worker, pass_cost_s=self._pass_cost_s
-            )
+            return drive_simulated(session, self._input, works, pass_cost_s=self._pass_cost_s)
         if self._pace == "fast":
-            return drive_fast(session, self._input, self._worker)
-        return drive_live(session, self._input, self._worker, live=self._source.live)
+            return drive_fast(session, self._input, works)
+        return drive_live(session, self._input, works, live=self._source.live)
 
     async def _write(self, event: Event) -> None:
         for sink in self._sinks:
             await sink.write(event)
+
+
+async def _loaded(worker: BackendPool) -> Backend:
+    # Shielded: other sessions may wait for the same model.
+    return await asyncio.shield(asyncio.wrap_future(worker.loaded))

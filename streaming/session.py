@@ -45,6 +45,7 @@ from .protocols import (
     VoiceActivityDetector,
     Window,
 )
+from .refiner import Refiner
 from .ring_buffer import RingBuffer
 from .segmenter import SegmentEnd, Segmenter, SegmentStart
 from .timeline import frame_of_sample, sample_of_frame
@@ -138,10 +139,19 @@ class Session:
         parts: options, detector and policies.
         n_mels: mel bands of the model.
         started: the first event, without stamps; its ``session`` names the session.
+        refiner: has utterances heard again; it is told of all audio and of every event.
     """
 
-    def __init__(self, parts: SessionParts, *, n_mels: int, started: SessionStarted) -> None:
+    def __init__(
+        self,
+        parts: SessionParts,
+        *,
+        n_mels: int,
+        started: SessionStarted,
+        refiner: Refiner | None = None,
+    ) -> None:
         self._started = started
+        self.refiner = refiner
         self._n_mels = n_mels
         self._transcriber = Transcriber(
             parts.options, parts.commit_policy, parts.trim_policy, self._quietest_point
@@ -153,7 +163,6 @@ class Session:
         self._capacity_s = seconds(self._transcriber.limit_samples) + _BACKLOG_S
         self._stretch = _Stretch(0, 0, n_mels, self._capacity_s)
         self._stretches = {0: self._stretch}
-        self._prompt = ", ".join([*parts.options.hotwords, parts.options.prompt]).strip(", ")
         self._seq = 0
         self._heard_until = 0
         self._overloaded = False
@@ -174,6 +183,8 @@ class Session:
         """
         events = self._close_gap(chunk)
         self._push(chunk.samples, events)
+        if self.refiner is not None:
+            events += self.refiner.feed(chunk)
         return self._stamp(events, clock_s)
 
     def flush(self, clock_s: float, reason: FinalReason = "flush") -> list[Event]:
@@ -190,7 +201,8 @@ class Session:
 
     def end(self, clock_s: float, error: StreamingError | None = None) -> list[Event]:
         """Close the session: what went wrong, totals, and the last event."""
-        events: list[Event] = self._transcriber.give_up()
+        events: list[Event] = [] if self.refiner is None else self.refiner.stop()
+        events += self._transcriber.give_up()
         reason = "end_of_stream"
         if error is not None:
             reason = "source_error" if isinstance(error, SourceError) else "backend_error"
@@ -199,9 +211,9 @@ class Session:
         events.append(SessionEnded(audio_s=seconds(self.audio_end), reason=reason))
         return self._stamp(events, clock_s)
 
-    def notice(self, notice: Notice, clock_s: float) -> list[Event]:
-        """Put a driver's notice in order among the events."""
-        return self._stamp([notice], clock_s)
+    def say(self, events: list[Event], clock_s: float) -> list[Event]:
+        """Put a driver's events in order among the session's."""
+        return self._stamp(events, clock_s)
 
     @property
     def audio_end(self) -> int:
@@ -212,6 +224,8 @@ class Session:
     def has_room(self) -> bool:
         """False while feeding more would overwrite audio that a pass still needs."""
         if self._transcriber.n_closed >= _MAX_CLOSED:
+            return False
+        if self.refiner is not None and not self.refiner.has_room:
             return False
         oldest = self._transcriber.oldest_sample(self._stretch.number)
         if oldest is None:
@@ -236,7 +250,7 @@ class Session:
         return Window(
             start_sample=sample_of_frame(first, origin),
             mel=mel.window(first, max(end, first)),
-            prompt=self._prompt,
+            prompt=self._options.whole_prompt,
             context=due.context,
             prefix=due.prefix,
             language=due.language,
@@ -276,6 +290,11 @@ class Session:
     def idle(self) -> bool:
         """True if no utterance is open or waits for its last pass."""
         return not self._transcriber.stretches
+
+    @property
+    def refined(self) -> bool:
+        """True if no utterance waits to be heard again."""
+        return self.refiner is None or self.refiner.idle
 
     # -- inside ---------------------------------------------------------------------------------
 
@@ -357,6 +376,8 @@ class Session:
         return [Notice(level="warning", code="overload", message=message)]
 
     def _stamp(self, events: list[Event], clock_s: float) -> list[Event]:
+        if self.refiner is not None:
+            events = [each for event in events for each in (event, *self.refiner.push(event))]
         stamped = []
         for event in events:
             if isinstance(event, Committed):

@@ -2,76 +2,90 @@
 
 In ``simulated`` pace audio arrives when its chunk would have ended live, each pass takes
 what it really took (or a fixed cost), and nothing waits: every event has the ``clock_s`` it
-would have had in a live run. With a fixed cost the log is the same from run to run.
+would have had in a live run on a core for each model. With a fixed cost the log is the same
+from run to run.
 
-In ``fast`` pace a due pass is awaited before more audio is read, as on a machine without
+In ``fast`` pace due work is awaited before more audio is read, as on a machine without
 limits, and ``clock_s`` is the wall time that the run has taken so far.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from .audio import AudioChunk, Flush, seconds
-from .backends.pool import BackendPool, Decoded
 from .events import Event
 from .input import Input
+from .passes import Work
 from .session import Session, pieces
-from .transcriber import Pass
 
 __all__ = ["drive_fast", "drive_simulated"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    """A pass under way on the virtual clock."""
+@dataclass(slots=True)
+class _Core:
+    """One model as the virtual clock sees it: busy with at most one piece of work."""
 
-    due: Pass
-    decoded: Decoded
-    compute_s: float
-    done_at_s: float
+    work: Work
+    cost_s: float = 0.0
+    done_at_s: float = math.inf
+    """Infinity while nothing runs."""
 
 
-class _VirtualCore:
-    """The backend as the virtual clock sees it: busy with at most one pass."""
+class _VirtualCores:
+    """A core for each model."""
 
-    def __init__(self, session: Session, worker: BackendPool, pass_cost_s: float | None) -> None:
-        self._session = session
-        self._worker = worker
+    def __init__(self, works: Sequence[Work], pass_cost_s: float | None) -> None:
+        self._cores = [_Core(work) for work in works]
         self._pass_cost_s = pass_cost_s
-        self.running: _Running | None = None
+
+    @property
+    def _first(self) -> _Core:
+        return min(self._cores, key=lambda core: core.done_at_s)
+
+    @property
+    def next_s(self) -> float:
+        """When the next one is done; infinity while none is busy."""
+        return self._first.done_at_s
 
     async def start(self, now_s: float) -> None:
-        """Begin the pass that is due, if any."""
-        due = self._session.next_pass()
-        if due is None:
-            return
-        decoded = await _decode(self._session, self._worker, due)
-        cost_s = decoded.compute_s if self._pass_cost_s is None else self._pass_cost_s
-        self.running = _Running(due, decoded, cost_s, now_s + cost_s)
+        """Begin what is due on the cores that are free."""
+        for core in self._cores:
+            if core.done_at_s == math.inf and (took_s := await _decode(core.work)) is not None:
+                core.cost_s = took_s if self._pass_cost_s is None else self._pass_cost_s
+                core.done_at_s = now_s + core.cost_s
 
     async def finish(self) -> list[Event]:
-        """End the running pass and begin the next one that is due by then."""
-        assert self.running is not None
-        run, self.running = self.running, None
-        events = self._session.complete(
-            run.due, run.decoded.hypothesis, run.compute_s, run.done_at_s
-        )
-        await self.start(run.done_at_s)
+        """End what is done first, and begin what is due by then."""
+        core = self._first
+        now_s, core.done_at_s = core.done_at_s, math.inf
+        events = core.work.finish(now_s, core.cost_s)
+        await self.start(now_s)
         return events
 
 
-async def _decode(session: Session, worker: BackendPool, due: Pass) -> Decoded:
-    return await asyncio.wrap_future(worker.submit(session.window(due)))
+async def _decode(work: Work) -> float | None:
+    """Do what is due, up to its `Work.finish`.
+
+    Returns:
+        Seconds that it took; None if nothing was due.
+    """
+    work.start()
+    if work.running is None:
+        return None
+    await asyncio.wait([work.running])
+    decoded = None if work.running.exception() else work.running.result()
+    return decoded.compute_s if decoded else 0.0
 
 
 async def drive_simulated(
     session: Session,
     items: Input,
-    worker: BackendPool,
+    works: Sequence[Work],
     *,
     pass_cost_s: float | None = None,
 ) -> AsyncGenerator[Event, None]:
@@ -80,10 +94,10 @@ async def drive_simulated(
     Args:
         session: a fresh session.
         items: the audio; never dropped, it waits on the virtual clock too.
-        worker: decodes.
+        works: its passes, and its refinements if there are any.
         pass_cost_s: what every pass takes; None takes what it really took.
     """
-    core = _VirtualCore(session, worker, pass_cost_s)
+    cores = _VirtualCores(works, pass_cost_s)
     now_s = 0.0
     for event in session.start(now_s):
         yield event
@@ -92,9 +106,9 @@ async def drive_simulated(
             arrival_s = seconds(session.audio_end)
             if isinstance(piece, AudioChunk):
                 arrival_s = seconds(piece.end_sample)
-            while core.running and (core.running.done_at_s <= arrival_s or not session.has_room):
-                now_s = core.running.done_at_s
-                for event in await core.finish():
+            while cores.next_s <= arrival_s or (cores.next_s < math.inf and not session.has_room):
+                now_s = cores.next_s
+                for event in await cores.finish():
                     yield event
             now_s = max(now_s, arrival_s)
             events = (
@@ -102,22 +116,20 @@ async def drive_simulated(
             )
             for event in events:
                 yield event
-            if core.running is None:
-                await core.start(now_s)
+            await cores.start(now_s)
     for event in session.finish(now_s):
         yield event
-    if core.running is None:
-        await core.start(now_s)
-    while core.running:
-        now_s = core.running.done_at_s
-        for event in await core.finish():
+    await cores.start(now_s)
+    while cores.next_s < math.inf:
+        now_s = cores.next_s
+        for event in await cores.finish():
             yield event
     for event in session.end(now_s, items.error):
         yield event
 
 
 async def drive_fast(
-    session: Session, items: Input, worker: BackendPool
+    session: Session, items: Input, works: Sequence[Work]
 ) -> AsyncGenerator[Event, None]:
     """Yield the session's events as fast as the machine can."""
     zero_s = time.perf_counter()
@@ -125,14 +137,11 @@ async def drive_fast(
     def clock_s() -> float:
         return time.perf_counter() - zero_s
 
-    async def decode_due() -> list[Event]:
-        events: list[Event] = []
-        while (due := session.next_pass()) is not None:
-            decoded = await _decode(session, worker, due)
-            events += session.complete(
-                due, decoded.hypothesis, decoded.compute_s, clock_s(), queue_s=decoded.queue_s
-            )
-        return events
+    async def decode_due() -> AsyncIterator[Event]:
+        for work in works:
+            while await _decode(work) is not None:
+                for event in work.finish(clock_s()):
+                    yield event
 
     for event in session.start(0.0):
         yield event
@@ -142,9 +151,13 @@ async def drive_fast(
                 events = session.flush(clock_s())
             else:
                 events = session.feed(piece, clock_s())
-            for event in events + await decode_due():
+            for event in events:
                 yield event
-    for event in session.finish(clock_s()) + await decode_due():
+            async for event in decode_due():
+                yield event
+    for event in session.finish(clock_s()):
+        yield event
+    async for event in decode_due():
         yield event
     for event in session.end(clock_s(), items.error):
         yield event

@@ -12,16 +12,17 @@ whatever the model does.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .audio import samples_from_seconds, seconds
 from .cadence import Cadence
+from .context import CONTEXT_GAP_S, context_of, parrots
 from .events import Committed, Event, Final, FinalReason, Partial, Word, text_of
 from .options import TranscriberOptions
 from .protocols import Commit, CommitPolicy, Hypothesis, TrimPolicy
 from .seam import seam
-from .words import ends_sentence, key
+from .words import ends_sentence
 
 __all__ = ["TAIL_SAMPLES", "Pass", "QuietestPoint", "Transcriber"]
 
@@ -43,14 +44,6 @@ _LIMIT_FACTOR = 1.5
 """A window may outgrow ``window_s`` this far while there is no committed word to cut at."""
 _PROGRESS_SAMPLES = samples_from_seconds(1.0)
 """A cut that frees less than this would be needed again at once."""
-_SHORT_SAMPLES = samples_from_seconds(3.0)
-_SHORT_CONTEXT_WORDS = 6
-"""Context of a window shorter than that: enough to go on with a sentence. With more text than
-audio the model repeats its prompt instead of listening."""
-_PARROTED_WORDS = 3
-"""From this many words on, a hypothesis that only repeats its context is not believed."""
-_CONTEXT_GAP_S = 30.0
-"""After this much silence, what was said before is no longer context."""
 _DETECT_SAMPLES = samples_from_seconds(3.0)
 """Audio that the detection of a language needs; on less, Whisper is often sure and wrong."""
 _SOON_S = 0.1
@@ -170,7 +163,7 @@ class Transcriber:
     def open(self, at_sample: int, stretch: int) -> None:
         """Speech starts."""
         at_s = seconds(at_sample)
-        if self._recent and at_s - self._recent[-1].end_s > _CONTEXT_GAP_S:
+        if self._recent and at_s - self._recent[-1].end_s > CONTEXT_GAP_S:
             self._context_from_s = at_s
         self._open = _Utterance(stretch, at_sample, at_sample, self._options.language)
 
@@ -255,7 +248,7 @@ class Transcriber:
         if utterance is None:
             return [], None
         self._learn_language(utterance, done, hypothesis)
-        looped = hypothesis.looped or _parrots(hypothesis.words, done.context)
+        looped = hypothesis.looped or parrots(hypothesis.words, done.context)
         if looped and done.careful:
             self._context_from_s = seconds(done.end_sample)
         last = utterance.end_sample is not None and done.end_sample >= utterance.cover_until
@@ -343,14 +336,12 @@ class Transcriber:
         ]
         if utterance.looped:
             before = []  # the context may be what it looped over
-        elif end - start < _SHORT_SAMPLES:
-            before = before[-_SHORT_CONTEXT_WORDS:]
         detect = utterance.language is None and end - start >= _DETECT_SAMPLES
         issued = Pass(
             stretch=utterance.stretch,
             start_sample=start,
             end_sample=end,
-            context=text_of(before),
+            context=context_of(before, end - start),
             prefix=self._inside(seconds(start)),
             language=utterance.language or (None if detect else self._language),
             fallback_language=self._language,
@@ -535,10 +526,3 @@ class Transcriber:
 
 def _middle_s(word: Word) -> float:
     return (word.start_s + word.end_s) / 2
-
-
-def _parrots(words: Sequence[Word], context: str) -> bool:
-    """Whether a hypothesis only repeats a part of its context."""
-    said = "".join(f" {key(word.text)}" for word in words)
-    before = "".join(f" {key(word)}" for word in context.split())
-    return len(words) >= _PARROTED_WORDS and f"{said} " in f"{before} "

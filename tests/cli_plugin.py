@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,7 +43,11 @@ class _Scripted(ScriptedBackend):
 
     def decode(self, window: Window) -> Hypothesis:
         time.sleep(self.pass_s)
-        return super().decode(window)
+        hypothesis = super().decode(window)
+        if self.model != "shouting":
+            return hypothesis
+        words = (replace(word, text=word.text.upper()) for word in hypothesis.words)
+        return replace(hypothesis, words=tuple(words))
 
 
 def backend(

@@ -6,15 +6,27 @@ import json
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 import cli_plugin
 import numpy as np
 import pytest
+from fakes import ScriptedBackend
 
 from streaming.app import compose
 from streaming.app.cli import run_command
-from streaming.events import Committed, Final, SessionEnded, event_from_json
+from streaming.evaluation import check_events
+from streaming.events import (
+    Committed,
+    Final,
+    Refined,
+    SessionEnded,
+    SessionStarted,
+    event_from_json,
+)
+from streaming.models import ModelStore
+from streaming.words import key
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -94,6 +106,15 @@ def write_wav(
         (["JFK", "--language", "klingon"], "unknown language 'klingon'; use 'auto' or"),
         (["JFK", "--language", "ja"], "tiny.en knows only English; --language ja needs"),
         (["JFK", "--translate"], "--translate needs a multilingual model, e.g. --model base"),
+        (["JFK", "--model", "base", "--final-model", "small.en"], "small.en knows only English;"),
+        (
+            ["JFK", "--model", "base", "--language", "de", "--final-model", "small.en"],
+            "--final-model needs a multilingual model here, e.g. base",
+        ),
+        (
+            ["JFK", "--model", "base", "--translate", "--final-model", "base.en"],
+            "base.en knows only English;",
+        ),
         (
             ["JFK", "--backend", "cloud"],
             "unknown backend 'cloud'; known: auto, ctranslate2, whisper.cpp",
@@ -342,6 +363,66 @@ def test_a_backend_that_fails_exits_with_1_and_keeps_what_was_committed(
     assert out.split()
 
 
+# -- a final model ------------------------------------------------------------------------------
+
+
+def test_text_and_subtitles_have_what_the_final_model_heard(
+    command: Command, installed: Path, jfk: Path
+) -> None:
+    run = (jfk, "--pace", "fast", "--backend", "scripted", "--final-model", "shouting")
+    files = ("--output", "a.txt", "--output", "a.srt", "--output", "a.jsonl")
+    code, out, err = command(*run, *files)
+    assert (code, err) == (0, "")
+    assert out == Path("a.txt").read_text()
+    assert out.split()
+    assert out == out.upper()
+    cues = Path("a.srt").read_text()
+    assert cues == cues.upper()
+    events = [event_from_json(line) for line in Path("a.jsonl").read_text().splitlines()]
+    assert check_events(event for event in events if event is not None) == []
+    assert {e.model for e in events if isinstance(e, Refined)} == {"shouting"}
+    assert all(e.text == e.text.lower() for e in events if isinstance(e, Final))
+    assert isinstance(events[0], SessionStarted)
+    assert events[0].options["final_model"] == "shouting"
+
+    code, raw, _ = command(*run, *files, "--raw")
+    assert code == 0
+    assert raw == raw.lower() == Path("a.txt").read_text()
+    assert raw.split()
+    assert "-->" in Path("a.srt").read_text()
+    assert Path("a.srt").read_text() == Path("a.srt").read_text().lower()
+
+
+def test_a_final_model_that_does_not_exist_is_one_line(
+    command: Command, jfk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def backend(*, model: str, threads: int, progress: Any) -> ScriptedBackend:
+        if model == "gigantic":
+            ModelStore().path(model)
+        return cli_plugin.backend(model=model, threads=threads, progress=progress)
+
+    monkeypatch.setitem(compose.BACKENDS, "auto", backend)
+    code, out, err = command(jfk, "--pace", "fast", "--final-model", "gigantic")
+    assert (code, out) == (2, "")
+    assert "there is no model 'gigantic'" in one_line(err)
+
+
+def test_evaluate_reports_the_refined_text_too(
+    command: Command, installed: Path, jfk: Path
+) -> None:
+    said = "".join(word.text for word in cli_plugin.SAID.words)
+    installed.joinpath("said.txt").write_text(said)
+    evaluate = ("evaluate", jfk, "said.txt", "--json", "--backend", "scripted")
+    fixed = ("--pass-cost", "0.1", "--log", "log.jsonl")
+    code, out, _ = command(*evaluate, *fixed, "--final-model", "shouting")
+    assert code == 0
+    assert json.loads(out)["refined_wer"] < 0.5
+    assert '"refined"' in Path("log.jsonl").read_text()
+    code, out, _ = command(*evaluate, *fixed)
+    assert code == 0
+    assert json.loads(out)["refined_wer"] is None
+
+
 # -- evaluate and doctor ------------------------------------------------------------------------
 
 
@@ -410,3 +491,31 @@ def test_the_real_model_gives_identical_logs_too(
     assert logs[0] == logs[1]
     finals = [json.loads(line)["text"] for line in logs[0].splitlines() if '"final"' in line]
     assert "my fellow americans" in "".join(finals).lower()
+
+
+@pytest.mark.needs_model
+def test_the_real_models_give_each_utterance_two_texts(
+    command: Command, installed: Path, jfk: Path
+) -> None:
+    code, out, err = command(
+        *(jfk, "--pace", "fast", "--final-model", "base", "--format", "jsonl"),
+        *("--output", "a.txt", "--chunk", "2"),
+    )
+    assert (code, err) == (0, "")
+    events = [event_from_json(line) for line in out.splitlines()]
+    assert check_events(event for event in events if event is not None) == []
+    finals = [event for event in events if isinstance(event, Final)]
+    refined = [event for event in events if isinstance(event, Refined)]
+    assert len(refined) == len(finals) >= 2
+    assert {event.model for event in refined} == {"base"}
+    for final, better in zip(finals, refined, strict=True):
+        assert final.utterance == better.utterance
+        assert final.start_s - 0.2 <= better.words[0].start_s
+        assert better.words[-1].end_s <= final.end_s + 0.2
+    text = Path("a.txt").read_text()
+    assert text == "".join(f"{event.text.strip()}\n" for event in refined)
+    said = [key(word) for word in text.split()]
+    assert " ".join(said) == (
+        "and so my fellow americans ask not what your country can do for you "
+        "ask what you can do for your country"
+    )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import ScriptedBackend, say
@@ -15,7 +16,7 @@ from policies.agreement_hold_back import AgreementHoldBack
 from policies.endpoint_only import EndpointOnly
 from policies.hold_back import HoldBack
 from policies.local_agreement import LocalAgreement
-from streaming.app import Settings, compose, make_parts, make_worker
+from streaming.app import Settings, compose, make_final_worker, make_parts, make_worker
 from streaming.app.settings import default_threads
 from streaming.errors import ConfigurationError
 
@@ -102,6 +103,59 @@ def test_a_policy_is_chosen_by_its_name(spec: str, kind: type, chosen: dict[str,
     policy = make_parts(Settings(policy=spec, vad="energy")).commit_policy
     assert type(policy) is kind
     assert vars(policy).items() >= chosen.items()
+
+
+def test_a_second_model_gets_the_cores_that_are_left_and_at_least_one() -> None:
+    assert default_threads(taken=0) == default_threads()
+    assert default_threads(taken=1000) == default_threads(2, taken=1000) == 1
+
+
+def test_the_final_model_gets_what_all_workers_leave_and_the_same_compute_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[dict[str, Any]] = []
+
+    def load(**options: Any) -> ScriptedBackend:
+        given.append(options)
+        return ScriptedBackend(say(1))
+
+    monkeypatch.setattr("streaming.app.settings._cores", lambda: 8)
+    monkeypatch.setitem(compose.BACKENDS, "auto", load)
+    settings = Settings(final_model="base.en", workers=2, threads=3, compute_type="float32")
+    pool = make_final_worker(settings)
+    assert pool is not None
+    pool.start()
+    pool.loaded.result(5)
+    assert pool.close()
+    chosen = {"model": "base.en", "threads": 2, "compute_type": "float32", "progress": None}
+    assert given == [chosen]
+    assert make_final_worker(Settings()) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "final_model", "choices"),
+    [
+        ("tiny.en", "base.en", {}),
+        ("tiny.en", "base", {}),
+        ("tiny", "base", {"language": "de"}),
+        ("tiny", "base", {"translate": True}),
+        ("tiny", "./my/base.en.bin", {"language": "en"}),
+    ],
+)
+def test_a_final_model_that_knows_the_language_is_taken(
+    model: str, final_model: str, choices: dict[str, Any]
+) -> None:
+    settings = Settings(model=model, final_model=final_model, **choices)
+    assert settings.described()["final_model"] == final_model
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [{}, {"language": "de"}, {"language": "en,de"}, {"language": "en", "translate": True}],
+)
+def test_a_final_model_that_knows_only_english_needs_english(choices: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=r"base\.en knows only English; --final-model"):
+        Settings(model="tiny", final_model="base.en", **choices)
 
 
 def test_everything_that_the_app_offers_can_be_imported() -> None:

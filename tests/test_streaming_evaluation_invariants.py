@@ -31,7 +31,7 @@ def log() -> list[Event]:
         Partial(utterance=0, committed=" a", tentative=" b", words=(B,)),
         Committed(utterance=0, text=" b", words=(B,)),
         Final(utterance=0, text=" a b", words=(A, B)),
-        Refined(utterance=0, text=" A b"),
+        Refined(utterance=0, text=" b", words=(B,)),
         Committed(utterance=2, text=" c", words=(C,)),
         Final(utterance=2, text=" c", words=(C,)),
         SessionEnded(),
@@ -74,6 +74,8 @@ def test_interleaved_sessions_are_checked_apart() -> None:
         (5, {"utterance": 1}, "utterance 0 has no final yet"),
         (6, {"text": " a"}, "text is ' a', should be ' a b'"),
         (6, {"words": (A, C)}, "its words are not the committed ones"),
+        (7, {"text": " c"}, "text is ' c', should be ' b'"),
+        (7, {"utterance": 2}, "utterance 2 has no final that waits for it"),
         (8, {"utterance": 0}, "utterance 0 is over"),
     ],
 )
@@ -89,6 +91,22 @@ def test_every_utterance_has_one_final() -> None:
     assert any("utterance 0 is over" in told for told in check_events(twice))
     never = renumbered([*events[:9], events[10]])
     assert check_events(never) == ["utterance 2 has no final"]
+
+
+def test_an_utterance_is_refined_once_at_most() -> None:
+    events = log()
+    twice = renumbered([*events[:8], events[7], *events[8:]])
+    assert any("has no final that waits" in told for told in check_events(twice))
+    late = renumbered([*events[:7], *events[8:10], events[7], events[10]])
+    assert not [told for told in check_events(late) if "clock_s" not in told]
+
+
+def test_with_a_final_model_every_final_with_words_is_refined() -> None:
+    events = log()
+    events[0] = SessionStarted(options={"final_model": "base"})
+    assert check_events(events) == ["never refined: utterance 2"]
+    events[8:10] = [Final(utterance=2, clock_s=3.0)]  # nothing was said
+    assert check_events(renumbered(events)) == []
 
 
 def test_sessions_start_and_end() -> None:

@@ -13,6 +13,7 @@ from streaming.events import (
     Event,
     Final,
     Partial,
+    Refined,
     SessionEnded,
     SessionStarted,
     Stats,
@@ -89,6 +90,24 @@ def test_a_set_pools_words_and_delays() -> None:
     body = json.loads(result.to_json())
     assert [(clip["name"], clip["wer"]) for clip in body["clips"]] == [("good", 0.0), ("bad", 1.0)]
     assert "machine" not in body["clips"][0]
+
+
+def test_refined_text_is_counted_apart() -> None:
+    events = log()
+    options = {"pace": "simulated", "final_model": "base"}
+    events[0] = dataclasses.replace(events[0], options=options)  # type: ignore[call-arg]
+    words = (ASK, NOT, WHAT, Word(" you", 2.0, 2.5, 0.9))
+    refined = Refined(clock_s=3.5, text=" Ask not, what you", words=words, model="base")
+    events[7:] = [dataclasses.replace(e, seq=7 + i) for i, e in enumerate([refined, *events[7:]])]
+    assert check_events(events) == []
+    one = measure(events, OFFLINE, reference="Ask not what you")
+    result = evaluate([one, measure(events, OFFLINE, reference="Ask not what he said")])
+    assert (result.clips[0].wer, result.clips[0].refined_wer) == (0.25, 0.0)
+    assert result.refined_wer == 2 / 9
+    assert " ".join(format_table(result).split()).count("WER of the refined text 22.2 %") == 1
+    without = evaluate([measure(log(), OFFLINE, reference="Ask not what you")])
+    assert without.refined_wer is None
+    assert "refined" not in format_table(without)
 
 
 def test_languages_without_spaces_count_characters_apart() -> None:

@@ -93,7 +93,7 @@ def test_a_pass_is_due_as_long_after_it_is_asked_for_as_its_patience_lasts(
         source = ScriptedSource(chunks_of(script.audio()), live=True, paced=True)
         await collect(Pipeline(source, worker, make_parts(chunk_s=0.7), owns_worker=True))
 
-    monkeypatch.setattr("streaming.live.time", SimpleNamespace(monotonic=lambda: 1000.0))
+    monkeypatch.setattr("streaming.passes.time", SimpleNamespace(monotonic=lambda: 1000.0))
     run_virtual(scenario())
     # Nothing is shown yet, then the text runs on, and at last the final waits.
     assert deadlines_s == [1000.1, 1000.7, 1000.7, 1000.7, 1000.0]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -216,6 +218,34 @@ def test_a_pool_closed_while_it_loads_tells_at_once_and_frees_what_was_loaded() 
     assert pool.close(timeout_s=5)
     assert backend.closed
     assert backend.windows == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own here")
+def test_workers_in_the_background_give_way_and_so_do_the_threads_they_start() -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(os.getpriority(os.PRIO_PROCESS, 0))
+
+    all_loaded = threading.Semaphore(0)
+
+    def load() -> Backend:
+        look()
+        native = threading.Thread(target=look)
+        native.start()
+        native.join()
+        all_loaded.release()
+        return ScriptedBackend(SCRIPT)
+
+    here = os.getpriority(os.PRIO_PROCESS, 0)
+    for background in (True, False):
+        pool = BackendPool(load, workers=2, background=background)
+        pool.start()
+        for _ in range(2):
+            assert all_loaded.acquire(timeout=5)
+        assert pool.close()
+    assert seen == [min(here + 10, 19)] * 4 + [here] * 4
+    assert os.getpriority(os.PRIO_PROCESS, 0) == here
 
 
 # -- passes ---------------------------------------------------------------------------------------

@@ -16,10 +16,17 @@ from typing import TYPE_CHECKING, Any
 from .clash import require_own_packages
 
 if TYPE_CHECKING:
-    from .compose import make_parts, make_pipeline, make_worker, transcribe
+    from .compose import make_final_worker, make_parts, make_pipeline, make_worker, transcribe
     from .settings import Settings
 
-__all__ = ["Settings", "make_parts", "make_pipeline", "make_worker", "transcribe"]
+__all__ = [
+    "Settings",
+    "make_final_worker",
+    "make_parts",
+    "make_pipeline",
+    "make_worker",
+    "transcribe",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,14 @@ from ..session import SessionParts
 from .registry import POLICIES, VADS, build, maker
 from .settings import Settings, default_threads
 
-__all__ = ["BACKENDS", "make_parts", "make_pipeline", "make_worker", "transcribe"]
+__all__ = [
+    "BACKENDS",
+    "make_final_worker",
+    "make_parts",
+    "make_pipeline",
+    "make_worker",
+    "transcribe",
+]
 
 
 def _whisper_cpp(*, model: str, threads: int, progress: Progress | None) -> Backend:
@@ -83,6 +90,29 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
     Raises:
         ConfigurationError: an unknown backend, or choices that it does not have.
     """
+    threads = settings.threads or default_threads(settings.workers)
+    load = _loader(settings, settings.model, threads, progress)
+    return BackendPool(load, workers=settings.workers)
+
+
+def make_final_worker(
+    settings: Settings, *, progress: Progress | None = None
+) -> BackendPool | None:
+    """The same for the final model, on the cores that the live one leaves; None without one.
+
+    It gives way to everything else on the machine, to the live model above all.
+    """
+    if settings.final_model is None:
+        return None
+    threads = settings.threads or default_threads(settings.workers)
+    left = default_threads(taken=settings.workers * threads)
+    load = _loader(settings, settings.final_model, left, progress)
+    return BackendPool(load, background=True)
+
+
+def _loader(
+    settings: Settings, model: str, threads: int, progress: Progress | None
+) -> Callable[[], Backend]:
     chosen = {"compute_type": settings.compute_type, "device": settings.compute_device}
     compute = {name: value for name, value in chosen.items() if value is not None}
     if compute and settings.backend.partition(":")[0] not in ("auto", "ctranslate2"):
@@ -90,17 +120,14 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
             "--compute-type and --compute-device are for the backend ctranslate2, "
             f"not for {settings.backend}"
         )
-    return BackendPool(
-        maker(
-            settings.backend,
-            "streaming.backends",
-            BACKENDS,
-            model=settings.model,
-            threads=settings.threads or default_threads(settings.workers),
-            progress=progress,
-            **compute,
-        ),
-        workers=settings.workers,
+    return maker(
+        settings.backend,
+        "streaming.backends",
+        BACKENDS,
+        model=model,
+        threads=threads,
+        progress=progress,
+        **compute,
     )
 
 
@@ -128,8 +155,9 @@ def make_pipeline(
     *,
     sinks: Sequence[Sink] = (),
     worker: BackendPool | None = None,
+    final_worker: BackendPool | None = None,
 ) -> Pipeline:
-    """A pipeline with its own worker, or on one that is shared.
+    """A pipeline with its own workers, or on those that are shared.
 
     Raises:
         ConfigurationError: a choice that cannot work.
@@ -142,6 +170,8 @@ def make_pipeline(
         pace=settings.pace,
         pass_cost_s=settings.pass_cost_s,
         owns_worker=worker is None,
+        final_worker=final_worker or make_final_worker(settings),
+        owns_final_worker=final_worker is None,
     )
 
 
@@ -150,6 +180,7 @@ async def transcribe(
     *,
     sinks: Sequence[Sink] = (),
     worker: BackendPool | None = None,
+    final_worker: BackendPool | None = None,
     **choices: Any,
 ) -> AsyncGenerator[Event, None]:
     """Transcribe a source, or a media file by its path, and yield the events.
@@ -159,6 +190,7 @@ async def transcribe(
             ``pace`` "fast" unless another is given.
         sinks: where events go besides.
         worker: a loaded model to share; its own one is made and closed otherwise.
+        final_worker: the same for the ``final_model``.
         choices: fields of `Settings`.
 
     Raises:
@@ -169,7 +201,9 @@ async def transcribe(
         source = FileSource(source, pace=settings.pace)
     else:
         settings = Settings(**choices)
-    pipeline = await asyncio.to_thread(make_pipeline, source, settings, sinks=sinks, worker=worker)
+    pipeline = await asyncio.to_thread(
+        make_pipeline, source, settings, sinks=sinks, worker=worker, final_worker=final_worker
+    )
     async with pipeline, aclosing(pipeline.events()) as events:
         async for event in events:
             yield event

@@ -19,7 +19,7 @@ from ..models import ModelState, ModelStore
 from .compose import make_pipeline
 from .console import say
 from .options import CommandParser
-from .progress import command_worker
+from .progress import command_workers
 from .settings import Settings, default_threads
 
 __all__ = ["doctor_command"]
@@ -46,7 +46,7 @@ def doctor_command(argv: Sequence[str]) -> int:
     try:
         _models()
         _line("microphone", _microphone())
-        with command_worker(settings) as worker:
+        with command_workers(settings) as (worker, _):
             said = asyncio.run(_measure(settings, worker))
     except StreamingError as error:
         _line("speed", f"not measured: {error}")

@@ -19,7 +19,7 @@ from .compose import make_pipeline
 from .console import say
 from .options import CommandParser, add_run_options, finite_number, settings_from
 from .outputs import check_paths
-from .progress import command_worker
+from .progress import command_workers
 from .settings import Settings
 
 __all__ = ["evaluate_command", "measure_clip", "offline_words"]
@@ -59,8 +59,8 @@ def evaluate_command(argv: Sequence[str]) -> int:
         read = (arguments.reference, arguments.manifest, *(clip.audio for clip in clips))
         check_paths([path for path in read if path is not None], [log])
         _write(log, "w", ())
-    with command_worker(settings) as worker:
-        measurements = asyncio.run(_measure_all(clips, settings, worker, log))
+    with command_workers(settings) as (worker, final_worker):
+        measurements = asyncio.run(_measure_all(clips, settings, worker, final_worker, log))
     evaluation = evaluate(measurements)
     say(evaluation.to_json() if arguments.json else format_table(evaluation))
     return 0
@@ -93,12 +93,16 @@ def _clips(
 
 
 async def _measure_all(
-    clips: Sequence[Clip], settings: Settings, worker: BackendPool, log: Path | None
+    clips: Sequence[Clip],
+    settings: Settings,
+    worker: BackendPool,
+    final_worker: BackendPool | None,
+    log: Path | None,
 ) -> list[Measurement]:
     measurements = []
     for clip in clips:
         print(f"evaluating {clip.name} ...", file=sys.stderr, flush=True)
-        measurement, events = await measure_clip(clip, settings, worker)
+        measurement, events = await measure_clip(clip, settings, worker, final_worker)
         measurements.append(measurement)
         if log is not None:
             _write(log, "a", (event_to_json(event) + "\n" for event in events))
@@ -117,6 +121,7 @@ async def measure_clip(
     clip: Clip,
     settings: Settings,
     worker: BackendPool,
+    final_worker: BackendPool | None = None,
     *,
     offline: Sequence[Word] | None = None,
 ) -> tuple[Measurement, list[Event]]:
@@ -126,10 +131,13 @@ async def measure_clip(
         clip: the recording and its reference.
         settings: how to stream it, at pace simulated.
         worker: a loaded backend.
+        final_worker: the same for the final model, if there is one.
         offline: what `offline_words` gave for this clip and model before; None decodes it now.
     """
     source = FileSource(clip.audio, pace="simulated")
-    pipeline = await asyncio.to_thread(make_pipeline, source, settings, worker=worker)
+    pipeline = await asyncio.to_thread(
+        make_pipeline, source, settings, worker=worker, final_worker=final_worker
+    )
     async with pipeline:
         events = [event async for event in pipeline.events()]
     if offline is None:

@@ -65,6 +65,11 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="a name from `stream-transcribe models list`, or a file (default: %(default)s)",
     )
     model.add_argument(
+        "--final-model",
+        metavar="NAME",
+        help="a larger model that hears every finished utterance again",
+    )
+    model.add_argument(
         "--backend",
         default=d.backend,
         metavar="NAME",

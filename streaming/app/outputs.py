@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from sinks.jsonl import JsonlSink
 from sinks.subtitles import SrtSink, WebVttSink
@@ -18,12 +17,13 @@ from .registry import build
 
 __all__ = ["FORMATS", "check_paths", "file_sink", "make_sinks", "named_sink", "stdout_sink"]
 
-FORMATS: Mapping[str, Callable[[Any], Sink]] = {
+FORMATS: Mapping[str, Callable[..., Sink]] = {
     "text": TextSink,
     "jsonl": JsonlSink,
     "srt": SrtSink,
     "vtt": WebVttSink,
 }
+"""Each takes a target; all but JSONL, which has every event anyway, also ``raw``."""
 _BY_EXTENSION = {".txt": "text", ".jsonl": "jsonl", ".srt": "srt", ".vtt": "vtt"}
 
 
@@ -36,27 +36,41 @@ class _View(TerminalSink):
         await super().write(event)
 
 
-def make_sinks(format_name: str, outputs: Sequence[str], named: Sequence[str] = ()) -> list[Sink]:
+def make_sinks(
+    format_name: str, outputs: Sequence[str], named: Sequence[str] = (), *, raw: bool = False
+) -> list[Sink]:
     """Standard output in the asked format, every output file, and sinks by name.
+
+    Args:
+        format_name: one of `FORMATS`.
+        outputs: files.
+        named: of the group ``streaming.sinks``.
+        raw: committed text even where a final model refines it.
 
     Raises:
         ConfigurationError: an extension that no format has, or an unknown name.
     """
-    return [stdout_sink(format_name), *map(file_sink, outputs), *map(named_sink, named)]
+    files = [file_sink(name, raw=raw) for name in outputs]
+    return [stdout_sink(format_name, raw=raw), *files, *map(named_sink, named)]
 
 
-def stdout_sink(format_name: str) -> Sink:
+def stdout_sink(format_name: str, *, raw: bool = False) -> Sink:
     """Text goes to the terminal view, which is plain where there is no terminal."""
-    return _View() if format_name == "text" else FORMATS[format_name]("-")
+    return _View(raw=raw) if format_name == "text" else _sink(format_name, "-", raw)
 
 
-def file_sink(name: str) -> Sink:
+def file_sink(name: str, *, raw: bool = False) -> Sink:
     """A sink for a file; its extension chooses the format."""
     format_name = _BY_EXTENSION.get(Path(name).suffix.lower())
     if format_name is None:
         known = ", ".join(_BY_EXTENSION)
         raise ConfigurationError(f"--output {name}: the extension must be one of {known}")
-    return FORMATS[format_name](Path(name))
+    return _sink(format_name, Path(name), raw)
+
+
+def _sink(format_name: str, target: str | Path, raw: bool) -> Sink:
+    choices = {} if format_name == "jsonl" else {"raw": raw}
+    return FORMATS[format_name](target, **choices)
 
 
 def named_sink(spec: str) -> Sink:

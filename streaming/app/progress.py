@@ -8,16 +8,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self, TextIO
 
 from ..backends.pool import BackendPool
 from ..models import Stage
-from .compose import make_worker
+from .compose import make_final_worker, make_worker
 from .settings import Settings
 
-__all__ = ["ModelProgress", "command_worker"]
+__all__ = ["ModelProgress", "command_workers"]
 
 _SAYS: dict[Stage, str] = {
     "wait": "waiting for another process that prepares the model",
@@ -104,17 +104,29 @@ def _line(stage: Stage, done: int, total: int) -> str:
 
 
 @contextmanager
-def command_worker(settings: Settings) -> Iterator[BackendPool]:
-    """A worker that shows how its model comes along and is closed in the end.
+def command_workers(settings: Settings) -> Iterator[tuple[BackendPool, BackendPool | None]]:
+    """Workers for the model and the final one, which show how their models come along.
+
+    They are closed in the end.
 
     Raises:
         ConfigurationError: unknown backend.
     """
-    with ModelProgress() as progress:
+    with ModelProgress() as progress, ExitStack() as stack:
         worker = make_worker(settings, progress=progress)
-        # Before anybody who waits for the model goes on: the terminal is theirs then.
-        worker.loaded.add_done_callback(lambda _: progress.close())
-        try:
-            yield worker
-        finally:
-            worker.close(timeout_s=0.2)
+        final_worker = make_final_worker(settings, progress=progress)
+        awaited = [worker]
+        if final_worker is not None:
+            stack.callback(final_worker.close, timeout_s=0.2)
+            if settings.pace != "realtime":
+                awaited.append(final_worker)
+        stack.callback(worker.close, timeout_s=0.2)
+
+        def close(_: object) -> None:
+            if all(each.loaded.done() for each in awaited):
+                progress.close()
+
+        # Before anybody who waits for the models goes on: the terminal is theirs then.
+        for each in awaited:
+            each.loaded.add_done_callback(close)
+        yield worker, final_worker

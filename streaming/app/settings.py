@@ -21,14 +21,23 @@ _MOST_WORKERS_PER_CORE = 4
 """More loaded models than that only wait for one another."""
 
 
-def default_threads(workers: int = 1) -> int:
-    """Threads of a pass: a worker's share of the cores this process may use, at most four."""
-    return max(1, min(_cores() // workers, _MOST_THREADS))
+def default_threads(workers: int = 1, *, taken: int = 0) -> int:
+    """Threads of a pass: a worker's share of the cores this process may use, one to four.
+
+    Args:
+        workers: models that share the cores.
+        taken: cores that another model uses.
+    """
+    return max(1, min((_cores() - taken) // workers, _MOST_THREADS))
 
 
 def _cores() -> int:
     allowed = getattr(os, "sched_getaffinity", None)
     return len(allowed(0)) if allowed else os.cpu_count() or 1
+
+
+def _english_only(model: str) -> bool:
+    return re.search(r"\.en\b", Path(model).name) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +49,8 @@ class Settings:
     """
 
     model: str = "tiny.en"
+    final_model: str | None = None
+    """A larger model that hears every finished utterance again; None does without."""
     backend: str = "auto"
     compute_type: str | None = None
     """Of CTranslate2: "int8", "float32", ...; None takes the fastest one that the processor
@@ -92,13 +103,19 @@ class Settings:
                 f"{self.model} knows only English; --language {self.language} needs a "
                 "multilingual model, e.g. --model base"
             )
-        self.transcriber_options()
+        options = self.transcriber_options()
+        english = options.language == "en" and not self.translate
+        if self.final_model is not None and _english_only(self.final_model) and not english:
+            raise ConfigurationError(
+                f"{self.final_model} knows only English; --final-model needs a multilingual model "
+                "here, e.g. base, or --language en"
+            )
         self.vad_options()
 
     @property
     def english_only(self) -> bool:
         """Whether the model's name says that it knows only English."""
-        return re.search(r"\.en\b", Path(self.model).name) is not None
+        return _english_only(self.model)
 
     @property
     def languages(self) -> tuple[str | None, tuple[str, ...]]:

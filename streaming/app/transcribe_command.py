@@ -18,7 +18,7 @@ from .compose import make_pipeline
 from .inputs import make_source
 from .options import CommandParser, add_run_options, finite_number, settings_from
 from .outputs import FORMATS, check_paths, make_sinks
-from .progress import command_worker
+from .progress import command_workers
 
 __all__ = ["transcribe_command"]
 
@@ -49,10 +49,12 @@ def transcribe_command(argv: Sequence[str]) -> int:
         parser.error("what should be transcribed? give a FILE, a URL or -")
     settings = settings_from(arguments, pass_cost_s=arguments.pass_cost)
     check_paths([arguments.input], arguments.output)
-    sinks = make_sinks(arguments.format, arguments.output, arguments.sink)
+    sinks = make_sinks(arguments.format, arguments.output, arguments.sink, raw=arguments.raw)
     source = make_source(arguments.input, settings.pace)
-    with command_worker(settings) as worker:
-        pipeline = make_pipeline(source, settings, sinks=sinks, worker=worker)
+    with command_workers(settings) as (worker, final_worker):
+        pipeline = make_pipeline(
+            source, settings, sinks=sinks, worker=worker, final_worker=final_worker
+        )
         return asyncio.run(_run(pipeline, sinks[0]))
 
 
@@ -92,6 +94,11 @@ def _parser() -> CommandParser:
         default=[],
         metavar="NAME[:KEY=VALUE]",
         help="also to a sink of an installed package; repeatable",
+    )
+    out.add_argument(
+        "--raw",
+        action="store_true",
+        help="with --final-model: what was committed live, not what the larger model heard",
     )
     pace = parser.add_argument_group("pace")
     pace.add_argument(

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +33,7 @@ __all__ = ["BackendPool", "Decoded"]
 _CLOSED = "the backend is closed"
 _UNHURRIED_S = 10.0
 """Patience of a pass that comes without a deadline: live ones go first, but not for ever."""
+_BACKGROUND_NICENESS = 10
 
 _T = TypeVar("_T")
 
@@ -70,19 +73,27 @@ class BackendPool:
         workers: backends, and so passes that run at the same time. They slow each other down
             where ``workers`` times the threads of a pass exceeds the cores.
         max_waiting: passes that may wait; one more is an error.
+        background: leave the processor to others first (on Linux; elsewhere all threads of
+            a process have one priority, or priorities do not work like this).
 
     Raises:
         ConfigurationError: less than one worker.
     """
 
     def __init__(
-        self, load: Callable[[], Backend], *, workers: int = 1, max_waiting: int = 64
+        self,
+        load: Callable[[], Backend],
+        *,
+        workers: int = 1,
+        max_waiting: int = 64,
+        background: bool = False,
     ) -> None:
         if workers < 1:
             raise ConfigurationError(f"a pool needs at least one worker, not {workers}")
         self._load = load
         self._workers = workers
         self._max_waiting = max_waiting
+        self._background = background
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._loading = threading.Lock()
@@ -179,6 +190,10 @@ class BackendPool:
     # -- on the threads -----------------------------------------------------------------------
 
     def _run(self) -> None:
+        if self._background and sys.platform == "linux":
+            # Before the native threads are made: they inherit it.
+            niceness = os.getpriority(os.PRIO_PROCESS, 0) + _BACKGROUND_NICENESS
+            os.setpriority(os.PRIO_PROCESS, 0, min(niceness, 19))
         backend = self._load_one()
         if backend is None:
             return

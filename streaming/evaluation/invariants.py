@@ -9,6 +9,7 @@ from ..events import (
     Event,
     Final,
     Partial,
+    Refined,
     SessionEnded,
     SessionStarted,
     Word,
@@ -25,7 +26,8 @@ def check_events(events: Iterable[Event]) -> list[str]:
     ``session_ended``. Checked are: ``seq`` rises by one from 0; ``clock_s`` never falls;
     utterance numbers rise, and every utterance has one final, its last event apart from
     ``refined``; committed text is append-only, equal to what every partial and final says,
-    and to its words; committed words come in order of time.
+    and to its words; committed words come in order of time; a final is refined once at most,
+    after it was said, and in a session with a final model exactly once if it has words.
     """
     sessions: dict[str, _Session] = {}
     for event in events:
@@ -47,6 +49,9 @@ class _Session:
         self._words: list[Word] = []
         """Committed words of the open utterance."""
         self._last_start_s = 0.0
+        self._refinable: set[int] = set()
+        """Utterances with words that are final and not refined yet."""
+        self._refines = False
 
     def push(self, event: Event) -> None:
         """Check one event against what came before it."""
@@ -63,6 +68,12 @@ class _Session:
             if list(event.words) != self._words:
                 self._tell(event, "its words are not the committed ones")
             self._utterance = None
+            if event.words:
+                self._refinable.add(event.utterance)
+        elif isinstance(event, Refined):
+            self._check_refined(event)
+        elif isinstance(event, SessionStarted):
+            self._refines = "final_model" in event.options
 
     def close(self) -> list[str]:
         """All problems, those of the end included."""
@@ -70,6 +81,9 @@ class _Session:
             self._problems.append(f"utterance {self._utterance} has no final")
         if not isinstance(self._last, SessionEnded):
             self._problems.append("the last event is not session_ended")
+        if self._refines and self._refinable:
+            numbers = ", ".join(map(str, sorted(self._refinable)))
+            self._problems.append(f"never refined: utterance {numbers}")
         return self._problems
 
     def _check_frame(self, event: Event) -> None:
@@ -106,6 +120,12 @@ class _Session:
                 self._tell(event, f"{word.text!r} starts before the word in front of it")
             self._last_start_s = max(self._last_start_s, word.start_s)
         self._words += event.words
+
+    def _check_refined(self, event: Refined) -> None:
+        self._same(event, "text", event.text, text_of(event.words))
+        if event.utterance not in self._refinable:
+            self._tell(event, f"utterance {event.utterance} has no final that waits for it")
+        self._refinable.discard(event.utterance)
 
     def _same(self, event: Event, field: str, said: str, expected: str) -> None:
         if said != expected:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..events import AudioDropped, Event, Final, SessionStarted, Stats, Word, text_of
+from ..events import AudioDropped, Event, Final, Refined, SessionStarted, Stats, Word, text_of
 from .alignment import align_words
 from .delays import committed_words, speech_to_text, stop_to_final, utterance_laal
 from .erasure import withdrawn_words
@@ -31,6 +31,8 @@ class Measurement:
     streaming_errors: ErrorCount | None
     """Against the reference; None without one."""
     offline_errors: ErrorCount | None
+    refined_errors: ErrorCount | None
+    """Of what a final model heard; None without one."""
     commit_delays_s: tuple[float, ...]
     """One per word that has a counterpart in the offline pass."""
     partial_delays_s: tuple[float, ...]
@@ -85,6 +87,8 @@ def measure(
         if match is not None
     ]
     text = " ".join(final.text for final in finals)
+    refined = {event.utterance: event.text for event in events if isinstance(event, Refined)}
+    refined_text = " ".join(refined[utterance] for utterance in sorted(refined))
     return Measurement(
         name=name,
         language=language,
@@ -93,6 +97,9 @@ def measure(
         options=started.options,
         streaming_errors=_errors(reference, text, language),
         offline_errors=_errors(reference, text_of(list(offline)), language),
+        refined_errors=(
+            _errors(reference, refined_text, language) if "final_model" in started.options else None
+        ),
         commit_delays_s=tuple(item.committed_s - end_s for item, end_s in aligned),
         partial_delays_s=tuple(item.shown_s - end_s for item, end_s in aligned),
         first_partial_s=tuple(speech_to_text(events, offline)),

@@ -39,6 +39,8 @@ class Evaluation:
     """The same of one offline pass."""
     wer_lost: float | None
     """``wer - offline_wer``: what streaming costs."""
+    refined_wer: float | None
+    """Error rate of the refined text; None without a final model."""
     error_unit: Literal["word", "character"]
     cer: float | None
     """Character error rate of the clips in languages without spaces."""
@@ -122,6 +124,7 @@ def evaluate(measurements: Sequence[Measurement]) -> Evaluation:
         backend=first.backend,
         wer=wer,
         offline_wer=offline_wer,
+        refined_wer=_rate(m.refined_errors for m in words or characters),
         wer_lost=None if wer is None or offline_wer is None else wer - offline_wer,
         error_unit="word" if words else "character",
         cer=cer,
@@ -153,10 +156,15 @@ def evaluate(measurements: Sequence[Measurement]) -> Evaluation:
 
 def _rates(measurements: Sequence[Measurement]) -> tuple[float | None, float | None]:
     """Pooled error rates of streaming and of the offline pass."""
+    return (
+        _rate(m.streaming_errors for m in measurements),
+        _rate(m.offline_errors for m in measurements),
+    )
+
+
+def _rate(counts: Iterable[ErrorCount | None]) -> float | None:
     nothing = ErrorCount(0, 0)
-    streaming = reduce(add, (m.streaming_errors or nothing for m in measurements), nothing)
-    offline = reduce(add, (m.offline_errors or nothing for m in measurements), nothing)
-    return streaming.rate, offline.rate
+    return reduce(add, (count or nothing for count in counts), nothing).rate
 
 
 def _f1(counts: Iterable[LabelCount]) -> float | None:

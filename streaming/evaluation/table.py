@@ -54,6 +54,8 @@ def _measures(evaluation: Evaluation) -> Table:
         (f"{unit} of one offline pass", _percent(e.offline_wer)),
         (f"{unit} lost to streaming", _percent(e.wer_lost)),
     ]
+    if e.refined_wer is not None:
+        rows.append((f"{unit} of the refined text", _percent(e.refined_wer)))
     if e.cer is not None and e.error_unit == "word":
         rows.append(("CER, languages without spaces", _percent(e.cer)))
         rows.append(("CER of one offline pass", _percent(e.offline_cer)))

@@ -49,7 +49,7 @@ _SESSION: tuple[Event, ...] = (
     Committed(text=" 世界", words=_WORDS[1:], language="de"),
     SpeechEnded(at_s=0.9),
     Final(text=" Grüße, 世界", words=_WORDS, start_s=0.3, end_s=0.9, language="de"),
-    Refined(text=" Grüße, Welt", words=_WORDS, model="base"),
+    Refined(text=" Grüße, 世界", words=_WORDS, language="de", model="base"),
     _FromTheFuture(detail="what this version does not know"),
     AudioDropped(start_s=1.0, end_s=1.5, reason="overload"),
     Notice(level="warning", code="overload", message="two\nlines"),
@@ -57,6 +57,8 @@ _SESSION: tuple[Event, ...] = (
     Stats(audio_s=2.0, compute_s=0.4, real_time_factor=0.2, passes=4),
     SessionEnded(audio_s=2.0),
 )
+
+_REFINED = SessionStarted(model="tiny.en", options={"final_model": "base"})
 
 
 async def check_sink(make: Callable[[], Sink]) -> None:
@@ -74,6 +76,8 @@ async def check_sink(make: Callable[[], Sink]) -> None:
     await _write(make(), ())
     await _write(make(), _SESSION)
     await _write(make(), (_SESSION[0], _SESSION[-1]))
+    await _write(make(), (_REFINED, *_SESSION[1:]))
+    await _write(make(), (_REFINED, *_SESSION[1:8]))  # one that breaks off before the refined text
     await _write(make(), _SESSION[:5])  # a session that breaks off in an utterance
     await _check_error(make())
     await _check_cancellation(make())
