@@ -1,7 +1,7 @@
 """Drives a session on the event loop's clock.
 
 Audio goes into the session as it arrives; passes run beside it on the backend's thread, and
-where a larger model refines, its windows on another one that nobody waits for. A
+where a larger model refines, its windows on another one that no final waits for. A
 bounded channel stands between the source and the session: when the session has no room,
 the channel fills, and then a live source loses its oldest audio (reported as a gap) and any
 other source waits.
@@ -26,6 +26,8 @@ from .session import Session, pieces
 __all__ = ["drive_live"]
 
 _CHANNEL_SAMPLES = samples_from_seconds(10.0)
+_LOOK_S = 0.5
+"""How often a wait for the final model looks whether the program was asked to end."""
 _REFINING_LIMIT_S = 10.0
 """How long an end waits for the final model: a small one hears half a minute in that time on
 one core, and who has asked a program to end takes more for a hang."""
@@ -106,7 +108,9 @@ class _LiveDriver:
                 continue  # there may be nothing left to wait for
             if not ended and not waiting and self._arriving is None:
                 self._arriving = asyncio.ensure_future(self._channel.get())
-            for event in await self._something():
+            if items.stopped:
+                session.hurry()
+            for event in await self._something(self._clock() + _LOOK_S if waiting else math.inf):
                 yield event
             if self._arriving is not None and self._arriving.done():
                 arrived, self._arriving = self._arriving, None
@@ -117,10 +121,11 @@ class _LiveDriver:
                 else:
                     waiting.extend([item] if isinstance(item, Flush) else pieces(item))
         # A file that has come to its end can wait; a stream, or who stops it, cannot.
-        limited = self._live or items.stopped
-        until_s = self._clock() + _REFINING_LIMIT_S if limited else math.inf
+        until_s = math.inf
         while not session.refined and self._clock() < until_s:
-            for event in await self._something(until_s):
+            if self._live or items.stopped:
+                until_s = min(until_s, self._clock() + _REFINING_LIMIT_S)
+            for event in await self._something(min(until_s, self._clock() + _LOOK_S)):
                 yield event
 
     def cancel(self) -> None:
@@ -141,6 +146,6 @@ class _LiveDriver:
         if self._arriving is not None:
             futures.append(self._arriving)
         if futures:
-            timeout_s = None if until_s == math.inf else until_s - self._clock()
+            timeout_s = None if until_s == math.inf else max(0.0, until_s - self._clock())
             await asyncio.wait(futures, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         return [event for work in self._works for event in work.finish(self.now_s)]

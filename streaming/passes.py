@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from .backends.pool import BackendPool, Decoded
-from .errors import StreamingError
+from .errors import BackendError, StreamingError
 from .events import Event
 from .session import Session
 from .transcriber import Pass
@@ -125,6 +125,10 @@ class Refinements:
             decoded = done.result()
         except StreamingError as error:
             return self._session.say(self._refiner.fail(error), clock_s)
+        except Exception as error:  # no bug of the larger model ends the session either
+            failed = BackendError(f"the final model failed: {error!r}")
+            failed.__cause__ = error
+            return self._session.say(self._refiner.fail(failed), clock_s)
         if decoded is None:
             return []
         model = self._worker.loaded.result().model

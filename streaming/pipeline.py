@@ -46,7 +46,8 @@ class Pipeline:
             same from run to run.
         owns_worker: close the worker on leaving; otherwise other sessions may go on using it.
         final_worker: a larger model's, which hears every finished utterance again and gives
-            it a `Refined`. Nothing else waits for it, at pace realtime not even for its
+            it a `Refined`. Finals never wait for it, and live sources for nothing of it; other
+            sources are made to wait once eight utterances do, at pace realtime not for its
             loading; if it fails then, the run goes on without it and `run` raises at the end.
         owns_final_worker: the same for that one.
     """

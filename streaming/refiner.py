@@ -69,10 +69,10 @@ class _Utterance:
         """What was heard, without words of the utterances at either side."""
         after_s = self.final.start_s + _FRAGMENT_S if self.goes_on else -math.inf
         cut = self.final.reason in ("max_length", "flush")
-        before_s = self.final.end_s if cut else math.inf
+        until_s = self.final.end_s + _FRAGMENT_S if cut else math.inf
         for word in self.words:
             # The first word of a window begins where the window does: only its end tells.
-            if word.end_s > after_s and (word.start_s + word.end_s) / 2 < before_s:
+            if after_s < word.end_s <= until_s:
                 yield word
 
 
@@ -92,7 +92,7 @@ class Refiner:
     def __init__(self, options: TranscriberOptions, *, live_model: str, drops: bool) -> None:
         self._options = options
         self._live_model = live_model
-        self._drops = drops
+        self.drops = drops
         self._ring = RingBuffer(samples_from_seconds(options.max_utterance_s + _WAITING_S))
         self._waiting: deque[_Utterance] = deque()
         self._current: _Utterance | None = None
@@ -113,7 +113,7 @@ class Refiner:
     @property
     def has_room(self) -> bool:
         """False while feeding more would cost audio that is still to be heard again."""
-        if self._drops or not self._waiting:
+        if self.drops or not self._waiting:
             return True
         held = self._ring.end_sample - self._waiting[0].start_sample
         return len(self._waiting) < _MOST_WAITING and held < self._ring.capacity - _ROOM_SAMPLES
@@ -141,7 +141,7 @@ class Refiner:
             return []
         if self._stopped:
             return [self._kept(event)]
-        if self._drops and len(self._waiting) >= _MOST_WAITING:
+        if self.drops and len(self._waiting) >= _MOST_WAITING:
             return self._refuse(event, f"{_MOST_WAITING} others wait for the final model")
         if utterance.start_sample < self._ring.start_sample:
             return self._refuse(event, "it is longer than the audio that is kept")

@@ -291,6 +291,11 @@ class Session:
         """True if no utterance is open or waits for its last pass."""
         return not self._transcriber.stretches
 
+    def hurry(self) -> None:
+        """The input was asked to end: let no audio wait for the larger model any more."""
+        if self.refiner is not None:
+            self.refiner.drops = True
+
     @property
     def refined(self) -> bool:
         """True if no utterance waits to be heard again."""

@@ -85,6 +85,19 @@ def test_a_hub_without_the_model_is_told_with_a_way_out(
         store.find("medium")
 
 
+def test_a_damaged_download_is_removed_and_can_be_had_again(store: Ct2Store) -> None:
+    path = store.find("small").parts[0]
+    path.write_bytes(WEIGHTS[:-1])
+    with pytest.raises(ModelError, match="has been removed: run it again"):
+        store.find("small")
+    assert store.find("small").parts[0].read_bytes() == WEIGHTS
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    assert not is_ggml(str(tmp_path / "whisper-small-quantized"))
+    assert not is_ggml("./my-quick-model")
+
+
 def test_a_folder_of_ones_own_is_taken_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(WEIGHTS)
     (tmp_path / "config.json").write_text("{}")

@@ -34,3 +34,8 @@ def test_a_file_that_is_no_list_of_tokens_is_refused(tmp_path: Path, content: by
     path.write_bytes(content)
     with pytest.raises(ModelError, match="not a list of tokens"):
         read_token_names(path)
+
+
+def test_a_character_that_stands_for_no_byte_is_told() -> None:
+    with pytest.raises(ModelError, match="stands for no byte"):
+        token_bytes(["the", "a b"])

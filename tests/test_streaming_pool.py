@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fakes import HangingBackend, ScriptedBackend, chunks_of, make_parts, say, worker_for
 
+from streaming.app.cli import NATIVE_THREADS
 from streaming.audio import seconds
 from streaming.backends.pool import BackendPool, Decoded
 from streaming.errors import BackendError, ConfigurationError, ModelError
@@ -527,3 +528,13 @@ def test_a_patient_session_is_not_starved_by_those_in_a_hurry() -> None:
     assert max(patient.late_s) <= 6 * COST_S
     assert len(patient.late_s) >= 40.0 / (3.0 + 7 * COST_S)
     assert min(len(stream.late_s) for stream in hurried) > len(patient.late_s)
+
+
+def test_the_command_knows_the_threads_by_their_names() -> None:
+    before = set(threading.enumerate())
+    pool = BackendPool(lambda: ScriptedBackend(say(1)), workers=2)
+    pool.start()
+    threads = set(threading.enumerate()) - before
+    assert len(threads) == 2
+    assert all(thread.name.startswith(NATIVE_THREADS) for thread in threads)
+    assert pool.close()

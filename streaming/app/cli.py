@@ -19,6 +19,9 @@ from .clash import require_own_packages
 
 __all__ = ["main", "run_command"]
 
+NATIVE_THREADS = "backend "
+"""What the names of a pool's threads begin with."""
+
 
 def main() -> None:
     """Entry point of the command; leaves the process with its exit code."""
@@ -125,7 +128,7 @@ def _leave(code: int) -> None:
         except (OSError, ValueError):  # said already; the interpreter would say it again
             with contextlib.suppress(ValueError):  # the stream may be closed altogether
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    if any(t.daemon and t.is_alive() for t in threading.enumerate() if t.name == "backend"):
+    if any(t.is_alive() for t in threading.enumerate() if t.name.startswith(NATIVE_THREADS)):
         # Tearing the interpreter down under a native thread can crash; there is nothing
         # left to do that the exit would.
         os._exit(code)

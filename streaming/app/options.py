@@ -74,7 +74,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default=d.backend,
         metavar="NAME",
         help=f"{', '.join(names('streaming.backends', BACKENDS))} (default: %(default)s: "
-        "ctranslate2 where it is installed)",
+        "ctranslate2 where it is installed, unless only whisper.cpp has the model at hand)",
     )
     model.add_argument(
         "--compute-type",

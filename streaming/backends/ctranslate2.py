@@ -36,6 +36,8 @@ _MARGIN = 192
 """Positions beyond the window's own."""
 _MOST_TOKENS = 448
 """The decoder's positions: prompt, prefix and what is decoded."""
+_MOST_PREFIX = 128
+"""Tokens that are forced; of more, too little room would be left to half of the positions."""
 _SPOKEN_S = 0.3
 """Voice longer than this after the last committed word is a word, and not its end."""
 
@@ -148,15 +150,18 @@ class CTranslate2Backend:
         language, probability, detected = self._language(window)
         encoded = self._encode(window.mel, context)
         start = self._start(language, window.task)
-        forced = () if window.careful else window.prefix
-        prefix = self._vocabulary.encode(text_of(forced))
+        forced: tuple[Word, ...] | None = None if window.careful else window.prefix
+        prefix = self._vocabulary.encode(text_of(forced or ()))
+        if len(prefix) > _MOST_PREFIX:
+            forced, prefix = None, []
         text = self._generate(window, encoded, language, start, prefix)
         tail = self._words(window, language, encoded, start, prefix, text)
-        heard = drop_past_end([*forced, *tail], window.end_sample / SAMPLE_RATE)
+        before = forced or ()
+        heard = drop_past_end([*before, *tail], window.end_sample / SAMPLE_RATE)
         loop = loop_start(heard)
         # What is committed stays, also where it is what the model then repeats.
-        kept = heard if loop is None else heard[: max(loop, len(forced))]
-        words = [*forced, *kept[len(forced) :]]
+        kept = heard if loop is None else heard[: max(loop, len(before))]
+        words = [*before, *kept[len(before) :]]
         start_s = window.start_sample / SAMPLE_RATE
         return Hypothesis(
             words=tuple(words),
@@ -166,7 +171,7 @@ class CTranslate2Backend:
             timing="aligned",
             looped=loop is not None,
             unheard_s=voice_after_s(words[-1].end_s, window.mel, start_s) if words else 0.0,
-            n_forced=None if window.careful else len(forced),
+            n_forced=None if forced is None else len(forced),
         )
 
     def _generate(

@@ -60,12 +60,9 @@ def convert(parts: Sequence[Path], vocabulary: Path, output: ByteWriter) -> None
 
 def _text_tokens(vocabulary: Path) -> list[bytes]:
     names = read_token_names(vocabulary)[:_N_TOKENS]
-    try:
-        if len(names) < _N_TOKENS:
-            raise KeyError(len(names))
-        return token_bytes(names)
-    except KeyError:
-        raise ModelError(f"{vocabulary} is not Whisper's vocabulary") from None
+    if len(names) < _N_TOKENS:
+        raise ModelError(f"{vocabulary} is not Whisper's vocabulary: it is too short")
+    return token_bytes(names)
 
 
 def _header(model: Ct2File) -> Header:

@@ -65,9 +65,7 @@ class Ct2File:
             raise ModelError(f"cannot read {self._name}: {error.strerror or error}") from error
         except (EOFError, ValueError, KeyError):
             self.close()
-            raise ModelError(
-                f"{self._name} is not a sound CTranslate2 model; reinstall its package"
-            ) from None
+            raise ModelError(f"{self._name} is not a sound CTranslate2 model") from None
 
     def __enter__(self) -> Self:
         return self

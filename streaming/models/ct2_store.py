@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,7 +53,7 @@ class Ct2Model:
 
 def is_ggml(name: str) -> bool:
     """Whether only whisper.cpp can have meant this model: a file of its, or a quantized one."""
-    return name.endswith(".bin") or "-q" in Path(name).name
+    return name.endswith(".bin") or re.search(r"-q\d_\d$", name) is not None
 
 
 class Ct2Store:
@@ -69,8 +71,9 @@ class Ct2Store:
 
     def at_hand(self, name: str) -> bool:
         """Whether the model can be had without the hub."""
-        downloaded = self._folder(name) / "model.bin"
-        return Path(name).is_dir() or find_wheel(name) is not None or downloaded.exists()
+        if _is_path(name):
+            return Path(name).expanduser().is_dir()
+        return find_wheel(name) is not None or (self._folder(name) / "model.bin").exists()
 
     def find(self, name: str, *, progress: Progress | None = None) -> Ct2Model:
         """The files of a model; downloaded first where they are nowhere at hand.
@@ -87,7 +90,7 @@ class Ct2Store:
             raise ConfigurationError(
                 f"{name} is a model for whisper.cpp; use --backend whisper.cpp, or another model"
             )
-        if "/" in name or os.sep in name:
+        if _is_path(name):
             folder = Path(name).expanduser()
             if not folder.is_dir():
                 raise UnknownModelError(f"there is no folder {folder}")
@@ -100,10 +103,14 @@ class Ct2Store:
             known = ", ".join(model for model in CATALOGUE if not is_ggml(model))
             raise UnknownModelError(f"there is no model {name!r} for CTranslate2; known: {known}")
         folder = self._folder(name)
-        if not (folder / "model.bin").exists():
-            with disk_errors(self._cache.folder):
+        with disk_errors(self._cache.folder):
+            if not (folder / "model.bin").exists():
                 self._download(name, folder, progress)
-        return _checked(_in_folder(folder))
+            try:
+                return _checked(_in_folder(folder))
+            except ModelError as error:
+                shutil.rmtree(folder)
+                raise ModelError(f"{error}; it has been removed: run it again") from error
 
     def _folder(self, name: str) -> Path:
         return self._cache.folder / f"ct2-{name}"
@@ -157,6 +164,10 @@ class Ct2Store:
         with part.open("rb+") as written:
             os.fsync(written.fileno())
         part.replace(target)
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or os.sep in name
 
 
 def _in_folder(folder: Path) -> Ct2Model:

@@ -36,10 +36,13 @@ def token_bytes(names: Sequence[str]) -> list[bytes]:
     """The bytes of text tokens, by their names.
 
     Raises:
-        KeyError: a character that stands for no byte.
+        ModelError: a character stands for no byte.
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(0x100) if byte not in printable]
     byte_of = {chr(byte): byte for byte in printable}
     byte_of |= {chr(0x100 + rank): byte for rank, byte in enumerate(others)}
-    return [bytes(byte_of[character] for character in name) for name in names]
+    try:
+        return [bytes(byte_of[character] for character in name) for name in names]
+    except KeyError as error:
+        raise ModelError(f"{error} in the vocabulary stands for no byte of text") from None
