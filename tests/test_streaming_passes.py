@@ -168,7 +168,7 @@ def test_a_final_model_that_fails_ends_the_refining_and_the_run_tells_at_the_end
     assert ended.reason == "end_of_stream"
 
 
-@pytest.mark.parametrize("pace", PACES)
+@pytest.mark.parametrize("pace", ["fast", "simulated"])  # the number of passes is certain there
 def test_a_live_model_that_fails_leaves_no_final_without_an_answer(pace: Pace) -> None:
     sink = ListSink()
 

@@ -112,9 +112,8 @@ def test_a_source_that_fails_is_finished_like_any_other_and_then_the_error_is_ra
 @pytest.mark.parametrize("pace", ["realtime", "fast", "simulated"])
 def test_a_backend_that_fails_ends_the_session_and_says_so(pace: Any) -> None:
     sink, audio = ListSink(), source()
-    backend = ScriptedBackend(
-        SCRIPT, fails_at=1
-    )  # few passes are certain: work that waits coalesces
+    # Work that waits coalesces: few passes are certain.
+    backend = ScriptedBackend(SCRIPT, fails_at=1)
     with worker_for(backend) as worker, pytest.raises(BackendError, match="script says"):
         run(Pipeline(audio, worker, make_parts(), [sink], pace=pace))
     assert isinstance(sink.events[-1], SessionEnded)
