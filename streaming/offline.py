@@ -32,7 +32,7 @@ async def decode_offline(
         language: None detects it in each window.
     """
     worker.start()
-    backend = await asyncio.shield(asyncio.wrap_future(worker.loaded))
+    backend = await worker.ready()
     words: list[Word] = []
     held = np.zeros(0, dtype=np.float32)
     at = 0

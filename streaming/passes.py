@@ -135,8 +135,7 @@ class Refinements:
         return self._session.say(self._refiner.complete(decoded.hypothesis, model), clock_s)
 
     async def _hear(self) -> Decoded | None:
-        # Shielded: other sessions may wait for the same model.
-        backend = await asyncio.shield(asyncio.wrap_future(self._worker.loaded))
+        backend = await self._worker.ready()
         if self._refiner.idle:
             return None
         return await asyncio.wrap_future(self._worker.submit(self._refiner.next_window(backend)))

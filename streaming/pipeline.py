@@ -98,11 +98,11 @@ class Pipeline:
             if self._final_worker is not None:
                 self._final_worker.start()
             self._worker.start()
-            self._backend = await _loaded(self._worker)
+            self._backend = await self._worker.ready()
             if self._final_worker is not None and (
                 self._pace != "realtime" or self._final_worker.loaded.done()
             ):
-                await _loaded(self._final_worker)
+                await self._final_worker.ready()
             for sink in self._sinks:
                 await stack.enter_async_context(sink)
             self._stack = stack.pop_all()
@@ -236,8 +236,3 @@ class Pipeline:
     async def _write(self, event: Event) -> None:
         for sink in self._sinks:
             await sink.write(event)
-
-
-async def _loaded(worker: BackendPool) -> Backend:
-    # Shielded: other sessions may wait for the same model.
-    return await asyncio.shield(asyncio.wrap_future(worker.loaded))

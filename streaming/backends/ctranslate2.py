@@ -21,14 +21,15 @@ from ..languages import LANGUAGES
 from ..models.ct2_store import Ct2Model
 from ..models.vocabulary_file import read_token_names, token_bytes
 from ..protocols import Hypothesis, Window
-from ..words import TimedToken, words_from_tokens
-from .guards import drop_noise_tags, drop_past_end, loop_start, token_limit
+from ..words import TimedToken
+from .guards import token_limit
+from .hearing import hypothesis_of
 from .language_choice import choose_language, given_language
 from .openmp import spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
 from .window_input import FULL_CONTEXT, check_window, padded_mel, prompt_tokens, too_short
-from .word_timing import FRAME_S, shrink_to_voice, voice_after_s
+from .word_timing import FRAME_S, voice_after_s
 
 __all__ = ["CTranslate2Backend"]
 
@@ -147,7 +148,8 @@ class CTranslate2Backend:
         context = min((window.n_frames + 1) // 2 + self._margin, FULL_CONTEXT)
         if window.careful:
             context = FULL_CONTEXT
-        language, probability, detected = self._language(window)
+        chosen = self._language(window)
+        language = chosen[0]
         encoded = self._encode(window.mel, context)
         start = self._start(language, window.task)
         forced: tuple[Word, ...] | None = None if window.careful else window.prefix
@@ -155,24 +157,8 @@ class CTranslate2Backend:
         if len(prefix) > _MOST_PREFIX:
             forced, prefix = None, []
         text = self._generate(window, encoded, language, start, prefix)
-        tail = self._words(window, language, encoded, start, prefix, text)
-        before = forced or ()
-        heard = drop_past_end([*before, *tail], window.end_sample / SAMPLE_RATE)
-        loop = loop_start(heard)
-        # What is committed stays, also where it is what the model then repeats.
-        kept = heard if loop is None else heard[: max(loop, len(before))]
-        words = [*before, *kept[len(before) :]]
-        start_s = window.start_sample / SAMPLE_RATE
-        return Hypothesis(
-            words=tuple(words),
-            language=language,
-            language_probability=probability,
-            language_detected=detected,
-            timing="aligned",
-            looped=loop is not None,
-            unheard_s=voice_after_s(words[-1].end_s, window.mel, start_s) if words else 0.0,
-            n_forced=None if forced is None else len(forced),
-        )
+        tokens = self._tokens(window, encoded, start, prefix, text)
+        return hypothesis_of(window, tokens, chosen, forced)
 
     def _generate(
         self,
@@ -227,16 +213,15 @@ class CTranslate2Backend:
         job = special.translate if task == "translate" else special.transcribe
         return [special.start, special.languages[language], job, special.no_timestamps]
 
-    def _words(
+    def _tokens(
         self,
         window: Window,
-        language: str,
         encoded: Any,
         start: list[int],
         prefix: list[int],
         text: list[int],
-    ) -> list[Word]:
-        """Words of the text after the prefix, with absolute times."""
+    ) -> list[TimedToken]:
+        """The text after the prefix, with absolute times."""
         if not text:
             return []
         # The sequence without <|notimestamps|>, as OpenAI's own alignment has it.
@@ -248,7 +233,7 @@ class CTranslate2Backend:
         end_s = window.end_sample / SAMPLE_RATE
         times_s = np.minimum(start_s + turns * (2 * FRAME_S), end_s).tolist()
         times_s += [end_s] * (len(prefix) + len(text) + 1 - len(times_s))
-        tokens = [
+        return [
             TimedToken(
                 self._vocabulary.tokens[token],
                 times_s[i],
@@ -257,8 +242,6 @@ class CTranslate2Backend:
             )
             for i, token in enumerate(text, start=len(prefix))
         ]
-        words = drop_noise_tags(words_from_tokens(tokens, language))
-        return shrink_to_voice(words, window.mel, start_s)
 
 
 def _fastest(served: Collection[str], device: str) -> str:

@@ -14,6 +14,7 @@ can stop waiting at any time, and its result is then discarded.
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import itertools
 import os
@@ -122,6 +123,15 @@ class BackendPool:
     def loaded(self) -> Future[Backend]:
         """Done once `start` was called and the first backend is loaded, or could not be."""
         return self._loaded
+
+    async def ready(self) -> Backend:
+        """The first backend, once it is loaded.
+
+        Raises:
+            StreamingError: it could not be loaded.
+        """
+        # Shielded: other sessions may wait for the same model.
+        return await asyncio.shield(asyncio.wrap_future(self._loaded))
 
     def submit(self, window: Window, *, deadline_s: float | None = None) -> Future[Decoded]:
         """Queue one pass. Cancelling the future drops it or, if it runs, aborts it.

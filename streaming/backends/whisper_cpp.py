@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from ..audio import SAMPLE_RATE
 from ..errors import BackendError, ConfigurationError
-from ..events import Word
 from ..models.ggml_file import read_index
 from ..protocols import Hypothesis, Window
-from ..words import TimedToken, words_from_tokens
-from .guards import drop_noise_tags, drop_past_end, loop_start, token_limit
+from ..words import TimedToken
+from .guards import token_limit
+from .hearing import hypothesis_of
 from .language_choice import choose_language, given_language
 from .openmp import spin_briefly
 from .processor import require_processor
@@ -35,7 +35,7 @@ from .window_input import (
     prompt_tokens,
     too_short,
 )
-from .word_timing import FRAME_S, shrink_to_voice, voice_after_s
+from .word_timing import FRAME_S
 
 __all__ = ["WhisperCppBackend"]
 
@@ -163,21 +163,9 @@ class WhisperCppBackend:
         if nothing is not None:
             return nothing
         context = FULL_CONTEXT if window.careful else self._context_for(window.n_frames)
-        language, probability, detected = self._language(window)
+        chosen = self._language(window)
         self._set_mel(window.mel, 2 * context)
-        words = self._run(window, language, context)
-        loop = loop_start(words)
-        words = words[:loop]
-        start_s = window.start_sample / SAMPLE_RATE
-        return Hypothesis(
-            words=tuple(words),
-            language=language,
-            language_probability=probability,
-            language_detected=detected,
-            timing="aligned",
-            looped=loop is not None,
-            unheard_s=voice_after_s(words[-1].end_s, window.mel, start_s) if words else 0.0,
-        )
+        return hypothesis_of(window, self._run(window, chosen[0], context), chosen)
 
     def _context_for(self, n_frames: int) -> int:
         """Encoder positions for a window; one is two frames."""
@@ -215,7 +203,7 @@ class WhisperCppBackend:
             raise BackendError("whisper.cpp could not detect the language")
         return probabilities
 
-    def _run(self, window: Window, language: str, audio_context: int) -> list[Word]:
+    def _run(self, window: Window, language: str, audio_context: int) -> list[TimedToken]:
         core = self._core
         assert window.n_frames <= 2 * audio_context <= 2 * FULL_CONTEXT  # else whisper.cpp aborts
         duration_s = window.n_frames * FRAME_S
@@ -233,7 +221,7 @@ class WhisperCppBackend:
             return []
         if status != 0:
             raise BackendError(f"whisper.cpp failed with status {status}")
-        return self._words(window, language)
+        return self._tokens(window)
 
     def _parameters(self, n_frames: int, audio_context: int) -> Any:
         """What every call of whisper.cpp here has in common."""
@@ -253,7 +241,7 @@ class WhisperCppBackend:
         params.print_timestamps = False
         return params
 
-    def _words(self, window: Window, language: str) -> list[Word]:
+    def _tokens(self, window: Window) -> list[TimedToken]:
         core, context = self._core, self._context
         start_s = window.start_sample / SAMPLE_RATE
         end_s = start_s + window.n_frames * FRAME_S
@@ -269,8 +257,7 @@ class WhisperCppBackend:
                 text = self._vocabulary.tokens[data.id]
                 tokens.append(TimedToken(text, at_s, until_s, float(data.p)))
                 at_s = until_s
-        words = drop_noise_tags(words_from_tokens(tokens, language))
-        return drop_past_end(shrink_to_voice(words, window.mel, start_s), end_s)
+        return tokens
 
 
 def _stop(*_: object) -> bool:
