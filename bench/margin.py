@@ -40,7 +40,7 @@ _MARGINS = (0, 64, 128, 192, 256, 384)
 """Encoder positions of 20 ms."""
 _FULL = 1500
 _LENGTHS_S = (2, 4, 7, 10)
-_WINDOWS = {"tiny.en": 60, "base": 20}
+_WINDOWS = {"tiny.en": 40, "base": 10}
 """About so many of each length; fewer where a pass costs more."""
 
 
@@ -69,7 +69,9 @@ def _ctranslate2(model: str, margin: int) -> Backend:
     from streaming.backends.ctranslate2 import CTranslate2Backend
 
     files = Ct2Store().find(model)
-    return CTranslate2Backend(files, model=model, threads=default_threads(), margin=margin)
+    return CTranslate2Backend(
+        files, model=model, threads=default_threads(), margin=margin, least_context=0
+    )
 
 
 _BACKENDS: Mapping[str, Callable[[str, int], Backend]] = {

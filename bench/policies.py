@@ -29,9 +29,15 @@ from streaming.backends.pool import BackendPool
 from streaming.evaluation import Clip, Evaluation, check_events, evaluate
 
 _BACKENDS = ("whisper.cpp", "ctranslate2")
-_POLICIES = ("local-agreement", "hold-back", "agreement-hold-back", "endpoint")
+_POLICIES = (
+    "local-agreement",
+    "local-agreement:sure=0,settled=10",
+    "hold-back",
+    "agreement-hold-back",
+    "endpoint",
+)
 _CHUNKS_S = (0.3, 0.5, 1.0)
-_WINDOWS_S = (6.0, 10.0, 15.0)
+_WINDOWS_S = (6.0, 10.0)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def check_agreement(policy: str, n: int) -> int:
     return n
 
 
-def check_hold_back(policy: str, seconds: float) -> float:
+def check_hold_back(policy: str, seconds: float, *, name: str = "seconds") -> float:
     """Return ``seconds`` if audio of that length can be held back.
 
     Raises:
@@ -39,7 +39,7 @@ def check_hold_back(policy: str, seconds: float) -> float:
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not (number and math.isfinite(seconds) and 0 <= seconds <= _LONGEST_S):
         raise ConfigurationError(
-            f"{policy}: seconds must be a number from 0 to {_LONGEST_S:g}, not {seconds}"
+            f"{policy}: {name} must be a number from 0 to {_LONGEST_S:g}, not {seconds}"
         )
     return float(seconds)
 

@@ -2,7 +2,8 @@
 
 When passes finish late, audio piles up behind them. The chunk then grows, which spends less
 work on each second of audio; at the last step the running text is no longer shown. It
-shrinks again, a step at a time, as soon as the passes keep up.
+shrinks again, a step at a time, as soon as the passes keep up. Where passes are answered almost
+at once, words that wait for longer than usual get theirs earlier.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ _PATIENCE = 2
 """Late passes in a row before the chunk grows; one slow pass is not load."""
 _EASE = 4
 """Timely passes in a row before it shrinks; slower, so that it does not flap."""
+_QUICK = 0.4
+"""A pass behind which less than this part of a chunk has arrived leaves room for another."""
+_HASTE = 0.6
+"""Part of a chunk after which such another pass is due."""
 
 
 class Cadence:
@@ -28,11 +33,17 @@ class Cadence:
         self._level = 0
         self._late = 0
         self._timely = 0
+        self._quick = False
 
     @property
     def chunk_samples(self) -> int:
         """New audio that makes a pass due."""
         return min(round(self._base * _STEPS[self._level]), _LONGEST_SAMPLES)
+
+    @property
+    def hasty_samples(self) -> int:
+        """New audio that makes a pass due for words that are overdue."""
+        return round(self._base * _HASTE) if self._quick else self.chunk_samples
 
     @property
     def shows_partials(self) -> bool:
@@ -46,6 +57,7 @@ class Cadence:
 
     def observe(self, backlog_samples: int) -> None:
         """Learn how much audio had arrived behind a pass by the time it was done."""
+        self._quick = self._level == 0 and backlog_samples <= _QUICK * self._base
         if backlog_samples > 2 * self.chunk_samples:
             self._late, self._timely = self._late + 1, 0
             if self._late >= _PATIENCE and self._level < len(_STEPS) - 1:

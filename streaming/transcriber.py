@@ -112,6 +112,8 @@ class _Utterance:
     """The newest hypothesis, whether it counts or not."""
     aligned: bool = True
     """False if the newest words have interpolated times."""
+    overdue: bool = False
+    """A word waits although it had ended a chunk before the newest pass did."""
     looped: bool = False
     """The newest pass looped and a careful one is due."""
 
@@ -322,7 +324,7 @@ class Transcriber:
 
     def _chunk_of(self, utterance: _Utterance) -> int:
         """New audio that makes a pass due while speech goes on."""
-        chunk = self.cadence.chunk_samples
+        chunk = self.cadence.hasty_samples if utterance.overdue else self.cadence.chunk_samples
         heard = utterance.words or (utterance.latest and utterance.latest.words)
         return chunk if heard or self.cadence.overloaded else min(chunk, _EARLY_SAMPLES)
 
@@ -377,6 +379,8 @@ class Transcriber:
             self._inside(newest.start_s),
             seconds(newest.end_sample),
         )
+        end_s = seconds(newest.end_sample - self.cadence.chunk_samples)
+        utterance.overdue = bool(commit.tentative) and commit.tentative[0].end_s < end_s
         return self._show(utterance, commit)
 
     def _show(self, utterance: _Utterance, commit: Commit) -> list[Event]:

@@ -17,7 +17,8 @@ def words(text: str) -> list[Word]:
 
 
 def agree(n: int, *history: str) -> tuple[str, str]:
-    commit = LocalAgreement(n).update([words(text) for text in history], (), 10.0)
+    plain = LocalAgreement(n, sure=0, settled=10)
+    commit = plain.update([words(text) for text in history], (), 10.0)
     return text_of(commit.words), text_of(commit.tentative)
 
 
@@ -57,11 +58,30 @@ def test_a_longer_or_an_empty_hypothesis_is_no_trouble() -> None:
 def test_a_word_that_the_model_is_unsure_of_is_agreed_on_once_more() -> None:
     first, unsure, last = words("and so my")
     unsure = replace(unsure, probability=0.4)
-    policy = LocalAgreement(2, sure=0.5)
+    policy = LocalAgreement(2, sure=0.5, settled=10)
     said = [first, unsure, last]
     assert policy.update([said, said], (), 10.0).words == (first,)
     assert policy.update([said, said, said], (), 10.0).words == tuple(said)
-    assert LocalAgreement(2, sure=0.4).update([said, said], (), 10.0).words == tuple(said)
+    as_sure = LocalAgreement(2, sure=0.4, settled=10)
+    assert as_sure.update([said, said], (), 10.0).words == tuple(said)
+
+
+def test_a_word_that_ended_long_ago_waits_for_no_agreement() -> None:
+    policy = LocalAgreement(2, sure=1.0, settled=1.5)
+    before, newest = words("the gutty bird for"), words("the Gutenberg or his")
+    assert text_of(policy.update([before, newest], (), 4.0).words) == " the Gutenberg"
+    assert text_of(policy.update([before, newest], (), 3.0).words) == " the"
+
+
+def test_a_single_pass_settles_nothing() -> None:
+    said = words("and so my")
+    assert LocalAgreement(2, settled=0.5).update([said], (), 10.0).words == ()
+
+
+@pytest.mark.parametrize("settled", [-0.1, 10.1, True, "1", float("nan")])
+def test_settled_must_be_a_time_within_the_window(settled: float) -> None:
+    with pytest.raises(ConfigurationError, match="settled must be a number from 0 to 10"):
+        LocalAgreement(settled=settled)
 
 
 @pytest.mark.parametrize("sure", [-0.1, 1.1, True, "0.5", float("nan")])
@@ -82,7 +102,7 @@ hypotheses = st.lists(st.lists(st.sampled_from(["a", "b", "c"]), max_size=5), mi
 @given(history=hypotheses, n=st.integers(1, 4))
 def test_what_is_committed_starts_every_one_of_the_last_n(history: list[list[str]], n: int) -> None:
     given_words = [words(" ".join(texts)) for texts in history]
-    commit = LocalAgreement(n).update(given_words, (), 10.0)
+    commit = LocalAgreement(n, sure=0, settled=10).update(given_words, (), 10.0)
     assert [*commit.words, *commit.tentative] == given_words[-1]
     for texts in history[-n:]:
         assert texts[: len(commit.words)] == [w.text.strip() for w in commit.words]

@@ -121,7 +121,10 @@ def write_wav(
         ),
         (["JFK", "--policy", "hope"], "unknown policy 'hope'; known: local-agreement"),
         (["JFK", "--policy", "local-agreement:n"], "expected key=value, not 'n'"),
-        (["JFK", "--policy", "local-agreement:m=3"], "takes the parameters: n, sure; not 'm=3'"),
+        (
+            ["JFK", "--policy", "local-agreement:m=3"],
+            "takes the parameters: n, settled, sure; not 'm=3'",
+        ),
         (["JFK", "--policy", "local-agreement:n=0"], "n must be a whole number from 1 to 10"),
         (["JFK", "--policy", "hold-back:seconds=-1"], "seconds must be a number from 0 to 10"),
         (["JFK", "--policy", "endpoint:seconds=1"], "takes the parameters: none"),

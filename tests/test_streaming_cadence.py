@@ -26,6 +26,24 @@ def test_without_load_the_chunk_is_what_was_asked_for() -> None:
     assert not cadence.overloaded
 
 
+def test_overdue_words_get_a_pass_early_where_passes_are_quick() -> None:
+    cadence = Cadence(BASE)
+    assert cadence.hasty_samples == BASE  # not before one has shown that it is
+    cadence.observe(BASE // 4)
+    assert cadence.hasty_samples < cadence.chunk_samples == BASE
+    cadence.observe(BASE // 2)
+    assert cadence.hasty_samples == BASE
+
+
+def test_under_load_no_pass_is_hastened() -> None:
+    cadence = Cadence(BASE)
+    for _ in range(2):
+        late(cadence)
+    timely(cadence)
+    assert cadence.overloaded
+    assert cadence.hasty_samples == cadence.chunk_samples > BASE
+
+
 def test_one_slow_pass_is_not_load() -> None:
     cadence = Cadence(BASE)
     for _ in range(5):

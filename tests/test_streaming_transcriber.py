@@ -186,6 +186,20 @@ def test_a_pass_with_hardly_any_new_audio_is_no_second_opinion() -> None:
     assert committed(hear(transcriber, 1.3, words("and so"))) == " and so"
 
 
+def test_a_word_that_waits_long_gets_its_pass_early_where_passes_are_quick() -> None:
+    transcriber = make(chunk_s=0.5)
+    transcriber.open(0, 0)
+    hear(transcriber, 1.5, words("ask not"))
+    hear(transcriber, 2.0, words("ask nut what"))  # "nut" ended a second ago
+    assert transcriber.next_pass(at(2.4), speech_end=None) is None
+    transcriber.cadence.observe(0)
+    assert transcriber.next_pass(at(2.29), speech_end=None) is None
+    hear(transcriber, 2.3, words("ask not what"))
+    hear(transcriber, 2.6, words("ask not what"))  # nothing waits that could be certain
+    assert transcriber.next_pass(at(3.0), speech_end=None) is None
+    assert transcriber.next_pass(at(3.1), speech_end=None) is not None
+
+
 def test_a_last_word_with_a_full_stop_waits_for_a_word_after_it() -> None:
     transcriber = make()
     transcriber.open(0, 0)

@@ -28,13 +28,23 @@ from .language_choice import choose_language, given_language
 from .openmp import spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
-from .window_input import FULL_CONTEXT, check_window, padded_mel, prompt_tokens, too_short
+from .window_input import (
+    FULL_CONTEXT,
+    check_context,
+    check_window,
+    padded_mel,
+    positions,
+    prompt_tokens,
+    too_short,
+)
 from .word_timing import FRAME_S, voice_after_s
 
 __all__ = ["CTranslate2Backend"]
 
 _MARGIN = 192
 """Positions beyond the window's own."""
+_LEAST_CONTEXT = 384
+"""With fewer, a short window is heard worse: words of it are left out or said twice."""
 _MOST_TOKENS = 448
 """The decoder's positions: prompt, prefix and what is decoded."""
 _MOST_PREFIX = 128
@@ -67,7 +77,8 @@ class CTranslate2Backend:
         compute_type: "int8", "float32", ... as CTranslate2 has them; None takes int8 where the
             processor serves it, float16 on a graphics card.
         device: "cpu" or "cuda".
-        margin: encoder positions beyond the window's own.
+        margin: encoder positions of 20 ms that a pass works on beyond its window's own.
+        least_context: positions that a pass works on at least.
 
     Raises:
         BackendError: CTranslate2 cannot load the model.
@@ -90,9 +101,9 @@ class CTranslate2Backend:
         compute_type: str | None = None,
         device: str = "cpu",
         margin: int = _MARGIN,
+        least_context: int = _LEAST_CONTEXT,
     ) -> None:
-        if margin < 0:
-            raise ConfigurationError("margin must be at least 0 positions")
+        check_context(margin, least_context)
         require_processor()
         spin_briefly()
         try:
@@ -105,6 +116,7 @@ class CTranslate2Backend:
         self.model = model
         self._core = ctranslate2
         self._margin = margin
+        self._least_context = least_context
         self._special = _specials(names)
         self._vocabulary = Vocabulary(token_bytes(names[: self._special.end]))
         try:
@@ -145,9 +157,7 @@ class CTranslate2Backend:
     # -- one pass ---------------------------------------------------------------------------
 
     def _decode(self, window: Window) -> Hypothesis:
-        context = min((window.n_frames + 1) // 2 + self._margin, FULL_CONTEXT)
-        if window.careful:
-            context = FULL_CONTEXT
+        context = positions(window, self._margin, self._least_context)
         chosen = self._language(window)
         language = chosen[0]
         encoded = self._encode(window.mel, context)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio import SAMPLE_RATE
-from ..errors import BackendError, ConfigurationError
+from ..errors import BackendError
 from ..models.ggml_file import read_index
 from ..protocols import Hypothesis, Window
 from ..words import TimedToken
@@ -30,8 +30,10 @@ from .vocabulary import Vocabulary
 from .window_input import (
     FULL_CONTEXT,
     MIN_FRAMES,
+    check_context,
     check_window,
     padded_mel,
+    positions,
     prompt_tokens,
     too_short,
 )
@@ -77,8 +79,7 @@ class WhisperCppBackend:
         margin: int = _MARGIN,
         least_context: int = _LEAST_CONTEXT,
     ) -> None:
-        if min(margin, least_context) < 0:
-            raise ConfigurationError("margin and least_context must be at least 0 positions")
+        check_context(margin, least_context)
         require_processor()
         read_index(path)  # whisper.cpp crashes on some damaged files
         spin_briefly()
@@ -162,15 +163,10 @@ class WhisperCppBackend:
         nothing = too_short(window)
         if nothing is not None:
             return nothing
-        context = FULL_CONTEXT if window.careful else self._context_for(window.n_frames)
+        context = positions(window, self._margin, self._least_context)
         chosen = self._language(window)
         self._set_mel(window.mel, 2 * context)
         return hypothesis_of(window, self._run(window, chosen[0], context), chosen)
-
-    def _context_for(self, n_frames: int) -> int:
-        """Encoder positions for a window; one is two frames."""
-        positions = (n_frames + 1) // 2 + self._margin
-        return min(max(positions, self._least_context), FULL_CONTEXT)
 
     def _set_mel(self, mel: NDArray[np.float32], n_frames: int) -> None:
         """Hand the window over, padded with silence to what the encoder reads."""

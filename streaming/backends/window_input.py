@@ -5,11 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BackendError
+from ..errors import BackendError, ConfigurationError
 from ..protocols import Hypothesis, Window
 from .vocabulary import Vocabulary
 
-__all__ = ["FULL_CONTEXT", "MIN_FRAMES", "check_window", "padded_mel", "prompt_tokens", "too_short"]
+__all__ = [
+    "FULL_CONTEXT",
+    "MIN_FRAMES",
+    "check_context",
+    "check_window",
+    "padded_mel",
+    "positions",
+    "prompt_tokens",
+    "too_short",
+]
 
 FULL_CONTEXT = 1500
 """Encoder positions of 20 ms, each of two mel frames, in Whisper's 30 s."""
@@ -39,6 +48,24 @@ def too_short(window: Window) -> Hypothesis | None:
     if window.n_frames >= MIN_FRAMES:
         return None
     return Hypothesis(words=(), language=window.language or window.fallback_language or "")
+
+
+def check_context(margin: int, least_context: int) -> None:
+    """Refuse encoder positions that cannot be meant.
+
+    Raises:
+        ConfigurationError: a negative number.
+    """
+    if min(margin, least_context) < 0:
+        raise ConfigurationError("margin and least_context must be at least 0 positions")
+
+
+def positions(window: Window, margin: int, least_context: int) -> int:
+    """Encoder positions for a window: its own and a margin, all of them where care is due."""
+    if window.careful:
+        return FULL_CONTEXT
+    own = (window.n_frames + 1) // 2
+    return min(max(own + margin, least_context), FULL_CONTEXT)
 
 
 def padded_mel(mel: NDArray[np.float32], n_frames: int) -> NDArray[np.float32]:
