@@ -7,12 +7,13 @@ from streaming.evaluation.delays import (
     Distribution,
     committed_words,
     distribution,
+    endpoint_to_final,
     length_adaptive_average_lagging,
     speech_to_text,
     stop_to_final,
     utterance_laal,
 )
-from streaming.events import Committed, Final, Partial, SpeechStarted, Word
+from streaming.events import Committed, Final, Partial, SpeechEnded, SpeechStarted, Word
 
 
 def word(text: str, end_s: float = 0.0) -> Word:
@@ -94,6 +95,19 @@ def test_stop_to_final_leaves_out_speech_that_goes_on() -> None:
         Final(utterance=2, clock_s=8.0),
     ]
     assert stop_to_final(finals, ITEMS, [0, 1, 2, 3], OFFLINE) == []
+
+
+def test_endpoint_to_final_counts_from_when_a_pause_was_known_to_be_one() -> None:
+    events = [
+        SpeechEnded(at_s=2.0, clock_s=2.6),
+        Final(utterance=0, end_s=2.0, clock_s=2.75),
+        SpeechEnded(at_s=5.0, clock_s=5.6),
+        SpeechEnded(at_s=9.0, clock_s=9.5),
+        Final(utterance=1, end_s=5.0, clock_s=9.6),
+        Final(utterance=2, end_s=9.0, clock_s=9.75, reason="end_of_stream"),
+        Final(utterance=3, end_s=9.9, clock_s=9.9),  # cut out of running speech
+    ]
+    assert endpoint_to_final(events) == pytest.approx([0.15, 4.0])
 
 
 def test_laal_by_hand() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..events import Committed, Event, Final, Partial, SpeechStarted, Word
+from ..events import Committed, Event, Final, Partial, SpeechEnded, SpeechStarted, Word
 from ..words import key
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Distribution",
     "committed_words",
     "distribution",
+    "endpoint_to_final",
     "length_adaptive_average_lagging",
     "speech_to_text",
     "stop_to_final",
@@ -92,6 +93,18 @@ def stop_to_final(
         for final in finals
         if final.reason in ("silence", "end_of_stream") and final.utterance in ends
     ]
+
+
+def endpoint_to_final(events: Iterable[Event]) -> list[float]:
+    """Final minus the moment its endpoint was known, for utterances that a pause ended."""
+    known_s: dict[float, float] = {}
+    waits_s = []
+    for event in events:
+        if isinstance(event, SpeechEnded):
+            known_s[event.at_s] = event.clock_s
+        elif isinstance(event, Final) and event.reason == "silence" and event.end_s in known_s:
+            waits_s.append(event.clock_s - known_s[event.end_s])
+    return waits_s
 
 
 def speech_to_text(events: Iterable[Event], offline: Sequence[Word]) -> list[float]:

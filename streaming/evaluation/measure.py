@@ -10,7 +10,13 @@ from typing import Any
 from ..errors import ConfigurationError
 from ..events import AudioDropped, Event, Final, Refined, SessionStarted, Stats, Word, text_of
 from .alignment import align_words
-from .delays import committed_words, speech_to_text, stop_to_final, utterance_laal
+from .delays import (
+    committed_words,
+    endpoint_to_final,
+    speech_to_text,
+    stop_to_final,
+    utterance_laal,
+)
 from .erasure import withdrawn_words
 from .punctuation import LabelCount, compare_casing, compare_punctuation
 from .text import ErrorCount, count_errors
@@ -39,6 +45,8 @@ class Measurement:
     first_partial_s: tuple[float, ...]
     """One per stretch of speech."""
     stop_to_final_s: tuple[float, ...]
+    endpoint_to_final_s: tuple[float, ...]
+    """One per utterance that a pause ended."""
     laal_s: tuple[float, ...]
     """One per utterance."""
     words: int
@@ -104,6 +112,7 @@ def measure(
         partial_delays_s=tuple(item.shown_s - end_s for item, end_s in aligned),
         first_partial_s=tuple(speech_to_text(events, offline)),
         stop_to_final_s=tuple(stop_to_final(finals, words, matches, offline)),
+        endpoint_to_final_s=tuple(endpoint_to_final(events)),
         laal_s=tuple(utterance_laal(words, matches, offline)),
         words=len(words),
         withdrawn=withdrawn_words(events),

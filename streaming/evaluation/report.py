@@ -55,6 +55,9 @@ class Evaluation:
     stop_to_final_s: float | None
     """Final minus true end of speech, endpoint silence included: the median."""
     stop_to_final_p95_s: float | None
+    endpoint_to_final_s: float | None
+    """Final minus the moment its endpoint was known: the median."""
+    endpoint_to_final_p95_s: float | None
     laal_s: float | None
     """Length-adaptive average lagging: the mean over utterances."""
     erasure: float | None
@@ -113,6 +116,7 @@ def evaluate(measurements: Sequence[Measurement]) -> Evaluation:
     partial = distribution([d for m in measurements for d in m.partial_delays_s])
     first_text = distribution([d for m in measurements for d in m.first_partial_s])
     final = distribution([d for m in measurements for d in m.stop_to_final_s])
+    endpoint = distribution([d for m in measurements for d in m.endpoint_to_final_s])
     laal_s = [value for m in measurements for value in m.laal_s]
     audio_s = sum(m.audio_s for m in measurements)
     compute_s = sum(m.compute_s for m in measurements)
@@ -135,6 +139,8 @@ def evaluate(measurements: Sequence[Measurement]) -> Evaluation:
         first_partial_s=first_text.p50 if first_text else None,
         stop_to_final_s=final.p50 if final else None,
         stop_to_final_p95_s=final.p95 if final else None,
+        endpoint_to_final_s=endpoint.p50 if endpoint else None,
+        endpoint_to_final_p95_s=endpoint.p95 if endpoint else None,
         laal_s=sum(laal_s) / len(laal_s) if laal_s else None,
         erasure=sum(m.withdrawn for m in measurements) / n_words if n_words else None,
         punctuation_f1=_f1(m.punctuation for m in measurements),

@@ -68,6 +68,8 @@ def _measures(evaluation: Evaluation) -> Table:
         ("first partial after speech starts p50", _seconds(e.first_partial_s)),
         ("stop to final p50", _seconds(e.stop_to_final_s)),
         ("stop to final p95", _seconds(e.stop_to_final_p95_s)),
+        ("endpoint to final p50", _seconds(e.endpoint_to_final_s)),
+        ("endpoint to final p95", _seconds(e.endpoint_to_final_p95_s)),
         ("LAAL", _seconds(e.laal_s)),
         ("normalized erasure", _number(e.erasure)),
         ("punctuation F1", _number(e.punctuation_f1)),
