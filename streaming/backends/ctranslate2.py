@@ -30,8 +30,8 @@ from .processor import require_processor
 from .vocabulary import Vocabulary
 from .window_input import (
     FULL_CONTEXT,
-    check_context,
     check_window,
+    context_of_model,
     padded_mel,
     positions,
     prompt_tokens,
@@ -41,10 +41,6 @@ from .word_timing import FRAME_S, voice_after_s
 
 __all__ = ["CTranslate2Backend"]
 
-_MARGIN = 192
-"""Positions beyond the window's own."""
-_LEAST_CONTEXT = 384
-"""With fewer, a short window is heard worse: words of it are left out or said twice."""
 _MOST_TOKENS = 448
 """The decoder's positions: prompt, prefix and what is decoded."""
 _MOST_PREFIX = 128
@@ -77,8 +73,9 @@ class CTranslate2Backend:
         compute_type: "int8", "float32", ... as CTranslate2 has them; None takes int8 where the
             processor serves it, float16 on a graphics card.
         device: "cpu" or "cuda".
-        margin: encoder positions of 20 ms that a pass works on beyond its window's own.
-        least_context: positions that a pass works on at least.
+        margin: encoder positions of 20 ms that a pass works on beyond its window's own;
+            None takes what was measured to suit the model.
+        least_context: positions that a pass works on at least; None as well.
 
     Raises:
         BackendError: CTranslate2 cannot load the model.
@@ -100,10 +97,10 @@ class CTranslate2Backend:
         threads: int,
         compute_type: str | None = None,
         device: str = "cpu",
-        margin: int = _MARGIN,
-        least_context: int = _LEAST_CONTEXT,
+        margin: int | None = None,
+        least_context: int | None = None,
     ) -> None:
-        check_context(margin, least_context)
+        self._margin, self._least_context = context_of_model(model, margin, least_context)
         require_processor()
         spin_briefly()
         try:
@@ -115,8 +112,6 @@ class CTranslate2Backend:
         names = read_token_names(files.vocabulary)
         self.model = model
         self._core = ctranslate2
-        self._margin = margin
-        self._least_context = least_context
         self._special = _specials(names)
         self._vocabulary = Vocabulary(token_bytes(names[: self._special.end]))
         try:

@@ -30,8 +30,8 @@ from .vocabulary import Vocabulary
 from .window_input import (
     FULL_CONTEXT,
     MIN_FRAMES,
-    check_context,
     check_window,
+    context_of_model,
     padded_mel,
     positions,
     prompt_tokens,
@@ -41,10 +41,6 @@ from .word_timing import FRAME_S
 
 __all__ = ["WhisperCppBackend"]
 
-_MARGIN = 192
-"""Positions beyond the window's own. Measured: 16 to 128 fall into loops on some windows."""
-_LEAST_CONTEXT = 384
-"""Fewer positions than this cost little less and garble the first words of an utterance."""
 _NO_AUDIO = np.zeros(0, dtype=np.float32)
 
 
@@ -57,8 +53,9 @@ class WhisperCppBackend:
         threads: threads of a pass.
         alignment_heads: name of whisper.cpp's preset of alignment heads ("tiny.en", ...);
             None uses the top layers, whose word times are coarser.
-        margin: encoder positions of 20 ms that a pass works on beyond its window's own.
-        least_context: positions that a pass works on at least.
+        margin: encoder positions of 20 ms that a pass works on beyond its window's own;
+            None takes what was measured to suit the model.
+        least_context: positions that a pass works on at least; None as well.
 
     Raises:
         BackendError: the processor lacks what the wheel needs, or the file cannot be loaded.
@@ -76,10 +73,10 @@ class WhisperCppBackend:
         model: str,
         threads: int,
         alignment_heads: str | None = None,
-        margin: int = _MARGIN,
-        least_context: int = _LEAST_CONTEXT,
+        margin: int | None = None,
+        least_context: int | None = None,
     ) -> None:
-        check_context(margin, least_context)
+        self._margin, self._least_context = context_of_model(model, margin, least_context)
         require_processor()
         read_index(path)  # whisper.cpp crashes on some damaged files
         spin_briefly()
@@ -88,8 +85,6 @@ class WhisperCppBackend:
         self.model = model
         self._core = core
         self._threads = threads
-        self._margin = margin
-        self._least_context = least_context
         self._turn = threading.Lock()
         self._aborting = threading.Event()
         _silence_log(core)

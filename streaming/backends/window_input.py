@@ -12,8 +12,8 @@ from .vocabulary import Vocabulary
 __all__ = [
     "FULL_CONTEXT",
     "MIN_FRAMES",
-    "check_context",
     "check_window",
+    "context_of_model",
     "padded_mel",
     "positions",
     "prompt_tokens",
@@ -25,6 +25,13 @@ FULL_CONTEXT = 1500
 MIN_FRAMES = 16
 """Less cannot hold a word, and whisper.cpp's word times need eight positions: on 11 to 15
 frames they trip an assertion that ends the process."""
+_MARGIN = 192
+"""Positions beyond the window's own. `bench/margin.py` measures it, with the same outcome on both
+native cores: tiny.en hears windows of 7 s worse with fewer, and hardly better with more."""
+_MARGINS = {"base": 128}
+"""Models that were found to hear as well with fewer."""
+_LEAST_CONTEXT = 384
+"""A window of 2 s needs a longer margin: with less, its words are garbled or said twice."""
 _CONTEXT_TOKENS = 32
 """Tokens of committed text in a prompt. Measured: 100 cost a fifth of a pass and hear no better."""
 _PROMPT_TOKENS = 100
@@ -50,14 +57,19 @@ def too_short(window: Window) -> Hypothesis | None:
     return Hypothesis(words=(), language=window.language or window.fallback_language or "")
 
 
-def check_context(margin: int, least_context: int) -> None:
-    """Refuse encoder positions that cannot be meant.
+def context_of_model(model: str, margin: int | None, least_context: int | None) -> tuple[int, int]:
+    """Margin and least number of encoder positions, where None takes what suits the model.
 
     Raises:
         ConfigurationError: a negative number.
     """
+    if margin is None:
+        margin = _MARGINS.get(model, _MARGIN)
+    if least_context is None:
+        least_context = _LEAST_CONTEXT
     if min(margin, least_context) < 0:
         raise ConfigurationError("margin and least_context must be at least 0 positions")
+    return margin, least_context
 
 
 def positions(window: Window, margin: int, least_context: int) -> int:
