@@ -38,6 +38,7 @@ def _row(settings: Settings, clip: str, e: Evaluation) -> dict[str, str | float]
     assert delay is not None
     assert e.wer is not None
     assert e.offline_wer is not None
+    endpoint_s = e.endpoint_to_final_p95_s
     unit = "CER" if e.error_unit == "character" else "WER"
     return {
         "backend": settings.backend,
@@ -52,7 +53,7 @@ def _row(settings: Settings, clip: str, e: Evaluation) -> dict[str, str | float]
         "max s": f"{delay.max:.2f}",
         "first partial s": f"{e.first_partial_s or 0:.2f}",
         "stop to final s": f"{e.stop_to_final_s or 0:.2f}",
-        "endpoint to final p95 s": f"{e.endpoint_to_final_p95_s or 0:.2f}",
+        "endpoint to final p95 s": "-" if endpoint_s is None else f"{endpoint_s:.2f}",
         "erasure": f"{e.erasure or 0:.2f}",
         "RTF": f"{e.real_time_factor or 0:.2f}",
     }

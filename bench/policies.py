@@ -31,7 +31,7 @@ from streaming.evaluation import Clip, Evaluation, check_events, evaluate
 _BACKENDS = ("whisper.cpp", "ctranslate2")
 _POLICIES = (
     "local-agreement",
-    "local-agreement:sure=0,settled=10",
+    "local-agreement:sure=0.6,settled=1.2",
     "hold-back",
     "agreement-hold-back",
     "endpoint",

@@ -20,7 +20,7 @@ _PATIENCE = 2
 _EASE = 4
 """Timely passes in a row before it shrinks; slower, so that it does not flap."""
 _QUICK = 0.4
-"""A pass behind which less than this part of a chunk has arrived leaves room for another."""
+"""A pass behind which at most this part of a chunk has arrived leaves room for another."""
 _HASTE = 0.6
 """Part of a chunk after which such another pass is due."""
 

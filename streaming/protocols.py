@@ -200,6 +200,9 @@ class Commit:
     """Newly committed: a prefix of the newest hypothesis."""
     tentative: tuple[Word, ...]
     """The rest of it."""
+    disputed: bool = False
+    """Its first tentative word was heard by as many passes as usually suffice, and still waits:
+    another pass soon would help."""
 
 
 class CommitPolicy(Protocol):

@@ -113,7 +113,7 @@ class _Utterance:
     aligned: bool = True
     """False if the newest words have interpolated times."""
     overdue: bool = False
-    """A word waits although it had ended a chunk before the newest pass did."""
+    """A word waits that had ended a chunk before the newest pass did, and the policy disputes."""
     looped: bool = False
     """The newest pass looped and a careful one is due."""
 
@@ -275,6 +275,7 @@ class Transcriber:
         events: list[Event] = []
         if utterance.end_sample is None or not utterance.covered:
             if fresh and done.end_sample - done.start_sample < _CERTAIN_SAMPLES:
+                utterance.overdue = False
                 events += self._show(utterance, Commit((), self._after_seam(heard)))
             elif fresh:
                 utterance.heard.append(heard)
@@ -324,7 +325,9 @@ class Transcriber:
 
     def _chunk_of(self, utterance: _Utterance) -> int:
         """New audio that makes a pass due while speech goes on."""
-        chunk = self.cadence.hasty_samples if utterance.overdue else self.cadence.chunk_samples
+        chunk = self.cadence.chunk_samples
+        if utterance.overdue:  # not so early that the pass would not count
+            chunk = min(chunk, max(self.cadence.hasty_samples, _FRESH_SAMPLES))
         heard = utterance.words or (utterance.latest and utterance.latest.words)
         return chunk if heard or self.cadence.overloaded else min(chunk, _EARLY_SAMPLES)
 
@@ -368,7 +371,8 @@ class Transcriber:
     def _after_seam(self, heard: _Heard) -> tuple[Word, ...]:
         """Its words that are not committed yet."""
         if heard.new_from is not None:
-            # What was committed since then was a prefix of the words that were new.
+            # What was committed since then was a prefix of the words that were new, or stands
+            # in their place.
             return heard.words[heard.new_from + self._n_committed - heard.n_committed :]
         return heard.words[seam(self._inside(heard.start_s), heard.words) :]
 
@@ -379,8 +383,8 @@ class Transcriber:
             self._inside(newest.start_s),
             seconds(newest.end_sample),
         )
-        end_s = seconds(newest.end_sample - self.cadence.chunk_samples)
-        utterance.overdue = bool(commit.tentative) and commit.tentative[0].end_s < end_s
+        before_chunk_s = seconds(newest.end_sample - self.cadence.chunk_samples)
+        utterance.overdue = commit.disputed and commit.tentative[0].end_s < before_chunk_s
         return self._show(utterance, commit)
 
     def _show(self, utterance: _Utterance, commit: Commit) -> list[Event]:

@@ -17,8 +17,7 @@ def words(text: str) -> list[Word]:
 
 
 def agree(n: int, *history: str) -> tuple[str, str]:
-    plain = LocalAgreement(n, sure=0, settled=10)
-    commit = plain.update([words(text) for text in history], (), 10.0)
+    commit = LocalAgreement(n).update([words(text) for text in history], (), 10.0)
     return text_of(commit.words), text_of(commit.tentative)
 
 
@@ -58,12 +57,11 @@ def test_a_longer_or_an_empty_hypothesis_is_no_trouble() -> None:
 def test_a_word_that_the_model_is_unsure_of_is_agreed_on_once_more() -> None:
     first, unsure, last = words("and so my")
     unsure = replace(unsure, probability=0.4)
-    policy = LocalAgreement(2, sure=0.5, settled=10)
+    policy = LocalAgreement(2, sure=0.5)
     said = [first, unsure, last]
     assert policy.update([said, said], (), 10.0).words == (first,)
     assert policy.update([said, said, said], (), 10.0).words == tuple(said)
-    as_sure = LocalAgreement(2, sure=0.4, settled=10)
-    assert as_sure.update([said, said], (), 10.0).words == tuple(said)
+    assert LocalAgreement(2, sure=0.4).update([said, said], (), 10.0).words == tuple(said)
 
 
 def test_a_word_that_ended_long_ago_waits_for_no_agreement() -> None:
@@ -75,7 +73,18 @@ def test_a_word_that_ended_long_ago_waits_for_no_agreement() -> None:
 
 def test_a_single_pass_settles_nothing() -> None:
     said = words("and so my")
-    assert LocalAgreement(2, settled=0.5).update([said], (), 10.0).words == ()
+    policy = LocalAgreement(2, settled=0.5)
+    assert policy.update([said], (), 10.0).words == ()
+    assert policy.update([[], said], (), 10.0).words == ()
+    assert policy.update([words("a zoo"), said], (), 10.0).words == (said[0],)
+
+
+def test_a_word_is_disputed_once_it_was_heard_often_enough_to_be_certain() -> None:
+    policy = LocalAgreement(2)
+    assert not policy.update([words("and so my")], (), 10.0).disputed
+    assert not policy.update([words("and"), words("and so my")], (), 10.0).disputed
+    assert policy.update([words("and no my"), words("and so my")], (), 10.0).disputed
+    assert not policy.update([words("and so"), words("and so")], (), 10.0).disputed
 
 
 @pytest.mark.parametrize("settled", [-0.1, 10.1, True, "1", float("nan")])
@@ -99,10 +108,27 @@ def test_n_must_be_a_small_whole_number(n: int) -> None:
 hypotheses = st.lists(st.lists(st.sampled_from(["a", "b", "c"]), max_size=5), min_size=1)
 
 
+@given(
+    history=hypotheses,
+    n=st.integers(1, 4),
+    sure=st.sampled_from([0.0, 0.95]),
+    settled=st.sampled_from([0.0, 0.5, 2.0]),
+    audio_end_s=st.floats(0.0, 6.0),
+)
+def test_settling_only_adds_words_that_ended_long_enough_ago(
+    history: list[list[str]], n: int, sure: float, settled: float, audio_end_s: float
+) -> None:
+    heard = [words(" ".join(texts)) for texts in history]
+    waits = LocalAgreement(n, sure).update(heard, (), audio_end_s).words
+    settles = LocalAgreement(n, sure, settled).update(heard, (), audio_end_s).words
+    assert settles[: len(waits)] == waits
+    assert all(word.end_s < audio_end_s - settled for word in settles[len(waits) :])
+
+
 @given(history=hypotheses, n=st.integers(1, 4))
 def test_what_is_committed_starts_every_one_of_the_last_n(history: list[list[str]], n: int) -> None:
     given_words = [words(" ".join(texts)) for texts in history]
-    commit = LocalAgreement(n, sure=0, settled=10).update(given_words, (), 10.0)
+    commit = LocalAgreement(n).update(given_words, (), 10.0)
     assert [*commit.words, *commit.tentative] == given_words[-1]
     for texts in history[-n:]:
         assert texts[: len(commit.words)] == [w.text.strip() for w in commit.words]

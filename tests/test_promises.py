@@ -111,7 +111,12 @@ noises = st.builds(
 
 held_back_s = st.sampled_from([0.0, 0.4, 0.8, 3.0])
 POLICIES: dict[str, Policies] = {
-    "local-agreement": st.builds(LocalAgreement, st.integers(1, 3)),
+    "local-agreement": st.builds(
+        LocalAgreement,
+        st.integers(1, 3),
+        sure=st.sampled_from([0.0, 0.6]),
+        settled=st.sampled_from([0.0, 1.2]),
+    ),
     "hold-back": st.builds(HoldBack, held_back_s),
     "agreement-hold-back": st.builds(AgreementHoldBack, st.integers(1, 3), held_back_s),
     "endpoint": st.builds(EndpointOnly),

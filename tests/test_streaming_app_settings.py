@@ -47,7 +47,7 @@ def test_several_languages_are_candidates_for_detection() -> None:
 def test_settings_are_described_as_json() -> None:
     described = json.loads(json.dumps(Settings().described()))
     assert described["threads"] == default_threads()
-    assert described["policy"] == "local-agreement"
+    assert described["policy"].startswith("local-agreement")
 
 
 def test_a_pass_gets_one_to_four_threads_by_default() -> None:
@@ -93,7 +93,7 @@ def test_so_many_models_are_loaded_each_with_its_share_of_the_cores(
 @pytest.mark.parametrize(
     ("spec", "kind", "chosen"),
     [
-        ("local-agreement:n=3,sure=0", LocalAgreement, {"history": 3}),
+        ("local-agreement:n=3", LocalAgreement, {"history": 3}),
         ("hold-back:seconds=0.5", HoldBack, {"seconds": 0.5}),
         ("agreement-hold-back:n=3,seconds=1", AgreementHoldBack, {"history": 3, "seconds": 1.0}),
         ("endpoint", EndpointOnly, {}),

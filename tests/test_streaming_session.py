@@ -258,7 +258,7 @@ def test_the_wait_for_other_sessions_is_no_compute_time() -> None:
 
 
 def test_prompt_and_hotwords_travel_with_every_window() -> None:
-    script = say(8)
+    script = say(3)
     session = make(make_parts(prompt="Names.", hotwords=("Ada", "Linus"), candidates=("en", "de")))
     backend = ScriptedBackend(script)
     events = feed(session, chunks_of(script.audio()), backend)

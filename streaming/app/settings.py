@@ -65,7 +65,7 @@ class Settings:
     chunk_s: float = 0.5
     window_s: float = 10.0
     left_context_s: float = 4.0
-    policy: str = "local-agreement"
+    policy: str = "local-agreement:sure=0.6,settled=1.2"
     vad: str = "silero"
     vad_threshold: float = 0.5
     endpoint_silence_s: float = 0.6

@@ -32,8 +32,8 @@ from .window_input import (
     FULL_CONTEXT,
     check_window,
     context_of_model,
+    context_positions,
     padded_mel,
-    positions,
     prompt_tokens,
     too_short,
 )
@@ -152,7 +152,7 @@ class CTranslate2Backend:
     # -- one pass ---------------------------------------------------------------------------
 
     def _decode(self, window: Window) -> Hypothesis:
-        context = positions(window, self._margin, self._least_context)
+        context = context_positions(window, self._margin, self._least_context)
         chosen = self._language(window)
         language = chosen[0]
         encoded = self._encode(window.mel, context)

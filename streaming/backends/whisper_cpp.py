@@ -32,8 +32,8 @@ from .window_input import (
     MIN_FRAMES,
     check_window,
     context_of_model,
+    context_positions,
     padded_mel,
-    positions,
     prompt_tokens,
     too_short,
 )
@@ -158,7 +158,7 @@ class WhisperCppBackend:
         nothing = too_short(window)
         if nothing is not None:
             return nothing
-        context = positions(window, self._margin, self._least_context)
+        context = context_positions(window, self._margin, self._least_context)
         chosen = self._language(window)
         self._set_mel(window.mel, 2 * context)
         return hypothesis_of(window, self._run(window, chosen[0], context), chosen)

@@ -15,7 +15,7 @@ __all__ = [
     "check_window",
     "context_of_model",
     "padded_mel",
-    "positions",
+    "context_positions",
     "prompt_tokens",
     "too_short",
 ]
@@ -72,8 +72,8 @@ def context_of_model(model: str, margin: int | None, least_context: int | None) 
     return margin, least_context
 
 
-def positions(window: Window, margin: int, least_context: int) -> int:
-    """Encoder positions for a window: its own and a margin, all of them where care is due."""
+def context_positions(window: Window, margin: int, least_context: int) -> int:
+    """Encoder positions for a window: its own and a margin, and all where care is due."""
     if window.careful:
         return FULL_CONTEXT
     own = (window.n_frames + 1) // 2
