@@ -16,6 +16,7 @@ from streaming.events import (
     Refined,
     SessionEnded,
     SessionStarted,
+    SpeechEnded,
     Stats,
     Word,
 )
@@ -38,7 +39,15 @@ def log(pace: str = "simulated") -> list[Event]:
         Partial(clock_s=1.8, committed=" Ask", tentative=" not,", words=(NOT,)),
         Committed(clock_s=2.6, text=" not, what", words=(NOT, WHAT)),
         AudioDropped(clock_s=2.6, start_s=2.5, end_s=2.75),
-        Final(clock_s=3.0, text=" Ask not, what", words=(ASK, NOT, WHAT), language="en"),
+        SpeechEnded(clock_s=2.75, at_s=2.1),
+        Final(
+            clock_s=3.0,
+            text=" Ask not, what",
+            words=(ASK, NOT, WHAT),
+            start_s=0.4,
+            end_s=2.1,
+            language="en",
+        ),
         Stats(clock_s=4.0, audio_s=4.0, compute_s=1.0, real_time_factor=0.25, passes=3),
         SessionEnded(clock_s=4.0, audio_s=4.0),
     ]
@@ -54,6 +63,7 @@ def test_one_clip_by_hand() -> None:
     assert body["partial_delay_s"] == 0.2  # of 0.1, 0.2 and 0.6
     assert body["partial_delay_p95_s"] == 0.56
     assert body["stop_to_final_s"] == 1.0  # 3.0 - 2.0
+    assert body["endpoint_to_final_s"] == body["endpoint_to_final_p95_s"] == 0.25  # 3.0 - 2.75
     assert (body["wer"], body["offline_wer"], body["wer_lost"]) == (0.25, 0.0, 0.25)
     assert body["erasure"] == 0.3333  # "knot", of three words
     assert (body["real_time_factor"], body["audio_s"], body["passes"]) == (0.25, 4.0, 3)

@@ -14,7 +14,6 @@ from windows import window_of
 
 from streaming.audio import SAMPLE_RATE
 from streaming.backends.whisper_cpp import WhisperCppBackend
-from streaming.backends.window_input import context_of_model
 from streaming.errors import ConfigurationError, ModelError
 from streaming.models import ModelStore, alignment_heads
 
@@ -101,11 +100,6 @@ def test_the_segment_list_has_room_from_the_start() -> None:
         assert backend._core.whisper_full_n_segments(backend._context) > 8
     finally:
         backend.close()
-
-
-def test_a_margin_suits_its_model_unless_it_is_chosen() -> None:
-    assert context_of_model("base", None, None)[0] < context_of_model("tiny.en", None, None)[0]
-    assert context_of_model("base", 7, 0) == (7, 0)
 
 
 def test_the_context_is_the_window_and_its_margin(tiny: WhisperCppBackend, jfk: Path) -> None:
