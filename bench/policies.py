@@ -1,6 +1,6 @@
 """Commit policies, chunks and windows: what they cost in errors, delay and compute.
 
-    python bench/policies.py [--backend NAME] [--policy NAME] [--quick] [--json]
+    python bench/policies.py [--backend NAME] [--policy NAME] [--chunk S ...] [--json]
 
 Every setting is streamed in simulated pace over the clips for choosing. Those that no other
 one beats in errors lost, delay (p95) and real-time factor together are the front. The default
@@ -123,10 +123,9 @@ def _default(backend: str) -> Settings:
     return Settings(backend=backend, pace="simulated")
 
 
-def _grid(backend: str, policies: Sequence[str], *, quick: bool) -> list[Settings]:
-    default = _default(backend)
-    chunks_s = (default.chunk_s,) if quick else _CHUNKS_S
-    windows_s = (default.window_s,) if quick else _WINDOWS_S
+def _grid(
+    backend: str, policies: Sequence[str], chunks_s: Sequence[float], windows_s: Sequence[float]
+) -> list[Settings]:
     return [
         Settings(
             backend=backend, policy=policy, chunk_s=chunk_s, window_s=window_s, pace="simulated"
@@ -138,20 +137,24 @@ def _grid(backend: str, policies: Sequence[str], *, quick: bool) -> list[Setting
 
 
 async def _rows(
-    worker: BackendPool, backend: str, policies: Sequence[str], *, quick: bool
+    worker: BackendPool,
+    backend: str,
+    policies: Sequence[str],
+    chunks_s: Sequence[float],
+    windows_s: Sequence[float],
+    others: Sequence[Clip],
 ) -> list[dict[str, str | float]]:
-    choose, others = load(CHOOSE), load(REPORT)
-    if quick:
-        choose, others = choose[-1:], others[-1:]
+    choose = load(CHOOSE)
     stand = _Stand(worker)
-    runs = [await stand.run(s, choose) for s in _grid(backend, policies, quick=quick)]
+    grid = _grid(backend, policies, chunks_s, windows_s)
+    runs = [await stand.run(settings, choose) for settings in grid]
     front = [run for run in runs if not any(other.beats(run) for other in runs)]
     best = (
         min(front, key=lambda run: (run.costs[cost], run.costs)).settings
         for cost in range(len(front[0].costs))
     )
     few = dict.fromkeys([_default(backend), *best])
-    reported = [await stand.run(settings, others) for settings in few]
+    reported = [await stand.run(settings, others) for settings in few] if others else []
     marked = [run.settings for run in front]
     return [
         *(run.row("choosing", marked) for run in runs),
@@ -160,15 +163,22 @@ async def _rows(
 
 
 def _measure(
-    backends: Sequence[str] | None, policies: Sequence[str] | None, quick: bool
+    backends: Sequence[str] | None,
+    policies: Sequence[str] | None,
+    chunks_s: Sequence[float],
+    windows_s: Sequence[float],
+    report_on: Sequence[str],
 ) -> list[dict[str, str | float]]:
     rows = []
+    others = load(report_on)
     for backend in backends or _BACKENDS:
         worker = load_pool(_default(backend))
         if worker is None:
             continue
         try:
-            rows += asyncio.run(_rows(worker, backend, policies or _POLICIES, quick=quick))
+            rows += asyncio.run(
+                _rows(worker, backend, policies or _POLICIES, chunks_s, windows_s, others)
+            )
         finally:
             worker.close()
     return rows
@@ -183,8 +193,13 @@ def _options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:KEY=VALUE]",
         help="this one only; may be given again",
     )
+    for flag, field, default in (
+        ("--chunk", "chunks_s", _CHUNKS_S),
+        ("--window", "windows_s", _WINDOWS_S),
+    ):
+        parser.add_argument(flag, dest=field, type=float, nargs="+", default=default, metavar="S")
     parser.add_argument(
-        "--quick", action="store_true", help="the shortest clips, the default chunk and window"
+        "--report-on", nargs="*", default=REPORT, metavar="CLIP", help="none: choose only"
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +66,31 @@ def test_speech_after_the_prefix_is_never_nothing(tiny: CTranslate2Backend, jfk:
     window = window_of(read_audio(jfk))
     prefix = tiny.decode(window_of(read_audio(jfk)[: 3 * SAMPLE_RATE])).words
     assert len(tiny.decode(replace(window, prefix=prefix)).words) > len(prefix) + 10
+
+
+_MANY_LENGTHS = """
+import numpy as np
+import psutil
+from streaming.backends.ctranslate2 import CTranslate2Backend
+from streaming.models import Ct2Store
+from streaming.protocols import Window
+
+backend = CTranslate2Backend(Ct2Store().find("tiny.en"), model="tiny.en", threads=1)
+mel = np.random.default_rng(0).normal(0, 0.3, (80, 1000)).astype(np.float32)
+used = []
+for step in (97, 5):
+    for n_frames in range(100, 1000, step):
+        backend.decode(Window(start_sample=0, mel=mel[:, :n_frames], language="en"))
+    used.append(psutil.Process().memory_info().rss / 1e6)
+print(used[1] - used[0])
+"""
+
+
+def test_windows_of_many_lengths_take_no_more_memory_than_of_a_few() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _MANY_LENGTHS], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 60  # MB; it is 200 where every length is kept
 
 
 def test_other_compute_types_are_served(jfk: Path) -> None:

@@ -25,7 +25,7 @@ from ..words import TimedToken
 from .guards import token_limit
 from .hearing import hypothesis_of
 from .language_choice import choose_language, given_language
-from .openmp import spin_briefly
+from .native_libraries import keep_few_kernels, spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
 from .window_input import (
@@ -103,6 +103,7 @@ class CTranslate2Backend:
         self._margin, self._least_context = context_of_model(model, margin, least_context)
         require_processor()
         spin_briefly()
+        keep_few_kernels()
         try:
             import ctranslate2
         except ImportError:

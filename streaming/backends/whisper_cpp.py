@@ -24,7 +24,7 @@ from ..words import TimedToken
 from .guards import token_limit
 from .hearing import hypothesis_of
 from .language_choice import choose_language, given_language
-from .openmp import spin_briefly
+from .native_libraries import spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
 from .window_input import (
