@@ -108,7 +108,7 @@ def test_refined_text_is_counted_apart() -> None:
     events[0] = dataclasses.replace(events[0], options=options)  # type: ignore[call-arg]
     words = (ASK, NOT, WHAT, Word(" you", 2.0, 2.5, 0.9))
     refined = Refined(clock_s=3.5, text=" Ask not, what you", words=words, model="base")
-    events[7:] = [dataclasses.replace(e, seq=7 + i) for i, e in enumerate([refined, *events[7:]])]
+    events[8:] = [dataclasses.replace(e, seq=8 + i) for i, e in enumerate([refined, *events[8:]])]
     assert check_events(events) == []
     one = measure(events, OFFLINE, reference="Ask not what you")
     result = evaluate([one, measure(events, OFFLINE, reference="Ask not what he said")])
@@ -131,7 +131,7 @@ def test_languages_without_spaces_count_characters_apart() -> None:
 
 def test_the_language_is_what_the_finals_say() -> None:
     events = log()
-    events[6] = dataclasses.replace(events[6], language="zh")  # type: ignore[call-arg]
+    events[7] = dataclasses.replace(events[7], language="zh")  # type: ignore[call-arg]
     assert measure(events, OFFLINE).language == "zh"
     assert measure(events, OFFLINE, language="en").language == "en"
 
