@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -538,3 +539,39 @@ def test_the_command_knows_the_threads_by_their_names() -> None:
     assert len(threads) == 2
     assert all(thread.name.startswith(NATIVE_THREADS) for thread in threads)
     assert pool.close()
+
+
+_LEAVES_EARLY = """
+import time
+import numpy as np
+from streaming.backends.pool import BackendPool
+from streaming.protocols import Hypothesis, Window
+
+class Slow:
+    name = model = "slow"
+    n_mels = 80
+    multilingual = forces_prefix = False
+
+    def decode(self, window):
+        return Hypothesis(words=(), language="en")
+
+    def abort(self):
+        pass
+
+    def close(self):
+        time.sleep(0.5)
+        print("freed", flush=True)
+
+pool = BackendPool(Slow)
+pool.start()
+pool.submit(Window(start_sample=0, mel=np.zeros((80, 100), np.float32))).result()
+if CLOSES:
+    pool.close(timeout_s=0.0)
+"""
+
+
+@pytest.mark.parametrize("closes", [True, False])
+def test_a_program_that_ends_lets_its_models_be_freed(closes: bool) -> None:
+    program = f"CLOSES = {closes}\n{_LEAVES_EARLY}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "freed\n", "")

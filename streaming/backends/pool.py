@@ -8,19 +8,21 @@ most one of every other session then still goes before it: nobody starves, howev
 asked for than the machine can do.
 
 Not an executor: those are joined at interpreter exit, and a native pass cannot be stopped
-in the middle of its encoder. A daemon thread lets the program go; whoever waits for a pass
+in the middle of its encoder. A daemon thread lets the program go, soon; whoever waits for a pass
 can stop waiting at any time, and its result is then discarded.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import heapq
 import itertools
 import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
@@ -35,6 +37,9 @@ _CLOSED = "the backend is closed"
 _UNHURRIED_S = 10.0
 """Patience of a pass that comes without a deadline: live ones go first, but not for ever."""
 _BACKGROUND_NICENESS = 10
+
+_AT_EXIT_S = 5.0
+"""Longer than a pass takes, so that only one that hangs is left behind."""
 
 _T = TypeVar("_T")
 
@@ -116,6 +121,7 @@ class BackendPool:
                 threading.Thread(target=self._run, name=f"backend {number}", daemon=True)
                 for number in range(self._workers)
             ]
+            _STARTED.add(self)
             for thread in self._threads:
                 thread.start()
 
@@ -274,3 +280,17 @@ def _settle(future: Future[_T], outcome: _T | BaseException) -> None:
             future.set_result(outcome)
     except InvalidStateError:
         pass
+
+
+_STARTED: weakref.WeakSet[BackendPool] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Let threads free their models before the interpreter goes.
+
+    One that comes back from native code into an interpreter that is gone aborts the process.
+    """
+    until_s = time.monotonic() + _AT_EXIT_S
+    for pool in list(_STARTED):
+        pool.close(max(0.0, until_s - time.monotonic()))
