@@ -562,11 +562,22 @@ class Slow:
         time.sleep(0.5)
         print("freed", flush=True)
 
-pool = BackendPool(Slow)
+class Heavy:
+    def __del__(self):
+        time.sleep(0.5)
+        print("gone", flush=True)
+
+def load():
+    backend = Slow()
+    backend.model_data = Heavy()
+    return backend
+
+pool = BackendPool(load)
 pool.start()
 pool.submit(Window(start_sample=0, mel=np.zeros((80, 100), np.float32))).result()
 if CLOSES:
     pool.close(timeout_s=0.0)
+    del pool
 """
 
 
@@ -574,4 +585,4 @@ if CLOSES:
 def test_a_program_that_ends_lets_its_models_be_freed(closes: bool) -> None:
     program = f"CLOSES = {closes}\n{_LEAVES_EARLY}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "freed\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "freed\ngone\n", "")

@@ -122,6 +122,7 @@ class BackendPool:
                 for number in range(self._workers)
             ]
             _STARTED.add(self)
+            _THREADS.update(self._threads)
             for thread in self._threads:
                 thread.start()
 
@@ -283,14 +284,18 @@ def _settle(future: Future[_T], outcome: _T | BaseException) -> None:
 
 
 _STARTED: weakref.WeakSet[BackendPool] = weakref.WeakSet()
+_THREADS: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+"""A thread may outlive its pool: dropping the last reference to it, it frees the model."""
 
 
 @atexit.register
-def _close_all() -> None:
+def _stop_all() -> None:
     """Let threads free their models before the interpreter goes.
 
     One that comes back from native code into an interpreter that is gone aborts the process.
     """
-    until_s = time.monotonic() + _AT_EXIT_S
     for pool in list(_STARTED):
-        pool.close(max(0.0, until_s - time.monotonic()))
+        pool.close(timeout_s=0.0)
+    until_s = time.monotonic() + _AT_EXIT_S
+    for thread in list(_THREADS):
+        thread.join(max(0.0, until_s - time.monotonic()))
