@@ -41,7 +41,9 @@ RECORDINGS = Path(
 
 
 def require_recordings() -> None:
-    """End with one line where they are absent."""
+    """End with one line where they are absent, and help was not asked for."""
+    if {"-h", "--help"} & set(sys.argv):
+        return
     if not (RECORDINGS / "manifest.json").is_file():
         sys.exit("no recordings: set STREAM_TRANSCRIBE_RECORDINGS to a folder of them")
 
