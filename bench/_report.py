@@ -28,7 +28,6 @@ __all__ = [
     "median_s",
     "report",
     "require",
-    "require_recordings",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,10 +39,8 @@ RECORDINGS = Path(
 """Recordings with references that the repository does not ship; may be absent."""
 
 
-def require_recordings() -> None:
-    """End with one line where they are absent, and help was not asked for."""
-    if {"-h", "--help"} & set(sys.argv):
-        return
+def _require_recordings() -> None:
+    """End with one line where they are absent."""
     if not (RECORDINGS / "manifest.json").is_file():
         sys.exit("no recordings: set STREAM_TRANSCRIBE_RECORDINGS to a folder of them")
 
@@ -106,6 +103,7 @@ def report(
     *,
     model: str | None = None,
     options: Callable[[argparse.ArgumentParser], None] | None = None,
+    recordings: bool = False,
 ) -> None:
     """Run a benchmark from the command line and print what it found.
 
@@ -116,6 +114,7 @@ def report(
         packages: distributions whose versions, where they are installed, belong to the result.
         model: what was decoded with, where it is not a column.
         options: adds the benchmark's own options.
+        recordings: it reads recordings, and ends with one line where they are absent.
     """
     parser = argparse.ArgumentParser(description=f"Benchmark: {name}.")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
@@ -123,6 +122,8 @@ def report(
         options(parser)
     chosen = vars(parser.parse_args())
     as_json = chosen.pop("json")
+    if recordings:
+        _require_recordings()
     rows = measure(**chosen)
     if not rows:
         sys.exit("nothing to measure")

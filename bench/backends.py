@@ -23,7 +23,7 @@ from dataclasses import replace
 
 from _backends import BACKENDS, Pool, add_backend_option, load
 from _recordings import read_spoken
-from _report import report, require_recordings
+from _report import report
 
 from streaming.app import Settings
 from streaming.audio import SAMPLE_RATE
@@ -119,11 +119,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    require_recordings()
     report(
         "Cost of a pass",
         _measure,
         ("pywhispercpp", "ctranslate2", "numpy"),
         model="tiny.en",
         options=_options,
+        recordings=True,
     )

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 
-from _report import RECORDINGS, report, require_recordings
+from _report import RECORDINGS, report
 
 from streaming.app import Settings, make_worker
 from streaming.app.evaluate_command import measure_clip
@@ -87,9 +87,9 @@ def _measure() -> Iterator[dict[str, str | float]]:
 
 
 if __name__ == "__main__":
-    require_recordings()
     report(
         "Clips, streamed",
         lambda: list(_measure()),
         ("ctranslate2", "pywhispercpp", "numba", "numpy"),
+        recordings=True,
     )

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from _backends import BACKENDS, load, pipeline
 from _baseline import ENGINES, stream
 from _recordings import read_clip, read_spoken
-from _report import RECORDINGS, in_new_process, report, require_recordings
+from _report import RECORDINGS, in_new_process, report
 
 from sources.file import FileSource
 from streaming import Event, Word
@@ -128,11 +128,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    require_recordings()
     report(
         "Comparison",
         _measure,
         ("pywhispercpp", "ctranslate2", "faster-whisper", "numba", "numpy"),
         model="tiny.en",
         options=_options,
+        recordings=True,
     )

@@ -21,7 +21,7 @@ from operator import add
 
 import numpy as np
 from _clips import CHOOSE, load
-from _report import report, require_recordings
+from _report import report
 
 from sources.file import FileSource
 from streaming import StreamingError
@@ -181,9 +181,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    require_recordings()
     try:
         packages = ("ctranslate2", "pywhispercpp", "numba", "numpy")
-        report("Encoder margins", _measure, packages, options=_options)
+        report("Encoder margins", _measure, packages, options=_options, recordings=True)
     except StreamingError as error:
         sys.exit(str(error))

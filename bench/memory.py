@@ -19,7 +19,7 @@ from typing import Self
 
 import numpy as np
 from _backends import BACKENDS, Decoded, Pool, add_backend_option, load, on_each_pass, pipeline
-from _report import RECORDINGS, in_new_process, report, require, require_recordings
+from _report import RECORDINGS, in_new_process, report, require
 
 from sources.file import FileSource
 from streaming import AudioChunk, Stats
@@ -128,11 +128,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    require_recordings()
     report(
         "An hour",
         _measure,
         ("pywhispercpp", "ctranslate2", "numba", "numpy"),
         model="tiny.en",
         options=_options,
+        recordings=True,
     )

