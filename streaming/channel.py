@@ -12,8 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from .audio import AudioChunk, Flush
+from .events import Notice
+from .protocols import SourceItem
 
 __all__ = ["Channel", "ChannelClosed", "ChannelStatistics"]
+
+_MOST_NOTICES = 64
 
 
 class ChannelClosed(Exception):  # noqa: N818 - a signal, like StopAsyncIteration
@@ -51,7 +55,7 @@ class Channel:
             raise ValueError(f"capacity must be at least one sample, not {capacity_samples}")
         self._capacity = capacity_samples
         self._drops = overflow == "drop_oldest"
-        self._items: deque[AudioChunk | Flush] = deque()
+        self._items: deque[SourceItem] = deque()
         self._waiting = 0
         self._peak = 0
         self._dropped = 0
@@ -61,7 +65,7 @@ class Channel:
         self._readable = asyncio.Event()
         self._writable = asyncio.Event()
 
-    async def put(self, item: AudioChunk | Flush) -> None:
+    async def put(self, item: SourceItem) -> None:
         """Add an item, when there is room for it.
 
         Raises:
@@ -79,11 +83,12 @@ class Channel:
             self._items.append(item)
             self._waiting += len(item.samples)
             self._peak = max(self._peak, self._waiting)
-        elif not (self._items and isinstance(self._items[-1], Flush)):
+        elif not (isinstance(item, Flush) and self._items and isinstance(self._items[-1], Flush)):
             self._items.append(item)  # a second flush with no audio between says nothing new
+            self._forget_notices()
         self._readable.set()
 
-    async def get(self) -> AudioChunk | Flush:
+    async def get(self) -> SourceItem:
         """Take the next item, when there is one.
 
         Raises:
@@ -93,7 +98,7 @@ class Channel:
         await self.wait()
         return self._take()
 
-    def get_nowait(self) -> AudioChunk | Flush | None:
+    def get_nowait(self) -> SourceItem | None:
         """Take the next item; None if there is none yet. Raises like ``get``."""
         return self._take() if self._items or self._closed else None
 
@@ -122,11 +127,11 @@ class Channel:
     def _fits(self, chunk: AudioChunk) -> bool:
         return self._waiting + len(chunk.samples) <= self._capacity
 
-    def _take(self) -> AudioChunk | Flush:
+    def _take(self) -> SourceItem:
         if not self._items:
             raise self._error or ChannelClosed
         item = self._items.popleft()
-        if isinstance(item, Flush):
+        if not isinstance(item, AudioChunk):
             return item
         self._waiting -= len(item.samples)
         self._writable.set()
@@ -135,13 +140,20 @@ class Channel:
             item = replace(item, gap_reason="overload")
         return item
 
+    def _forget_notices(self) -> None:
+        """Keep the notices bounded too; the oldest say least."""
+        places = [i for i, item in enumerate(self._items) if isinstance(item, Notice)]
+        if len(places) > _MOST_NOTICES:
+            del self._items[places[0]]
+
     def _drop(self) -> None:
         """Drop the oldest chunk; a flush before it stays."""
         place = next(i for i, item in enumerate(self._items) if isinstance(item, AudioChunk))
         dropped = self._items[place]
         assert isinstance(dropped, AudioChunk)
         del self._items[place]
-        if place and place < len(self._items) and isinstance(self._items[place], Flush):
+        around = list(self._items)[max(0, place - 1) : place + 1]
+        if len(around) == 2 and all(isinstance(item, Flush) for item in around):
             del self._items[place]  # two flushes met
         self._waiting -= len(dropped.samples)
         self._dropped += len(dropped.samples)

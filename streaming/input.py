@@ -1,23 +1,27 @@
-"""A source under the program's wishes: flush, pause, resume and stop.
+"""A source under the program's wishes: flush, pause, resume, stop, and words of its own.
 
 They are woven into the stream of audio, so the drivers never learn of them. A flush becomes
-a `Flush` between chunks; while paused, a live source's audio is thrown away (and shows as a
-gap) and any other source is left to wait; a stop looks like the end of the input, so that
-everything heard is still finished.
+a `Flush` between chunks, and what the program has to say a `Notice`; while paused, a live
+source's audio is thrown away (and shows as a gap) and any other source is left to wait; a
+stop looks like the end of the input, so that everything heard is still finished.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 from .audio import AudioChunk, Flush
 from .errors import SourceError
-from .protocols import Source
+from .events import Notice
+from .protocols import Source, SourceItem
 
 __all__ = ["Input"]
+
+_MOST_NOTICES = 64
 
 
 class Input:
@@ -32,9 +36,11 @@ class Input:
         self.error: SourceError | None = None
         self._changed = asyncio.Event()
         self._flushes = 0
+        self._notices: deque[Notice] = deque(maxlen=_MOST_NOTICES)
         self._paused = False
         self._stopped = False
-        self._reading: AsyncGenerator[AudioChunk | Flush, None] | None = None
+        self._ended = False
+        self._reading: AsyncGenerator[SourceItem, None] | None = None
 
     def flush(self) -> None:
         """Close the running utterance without waiting for silence."""
@@ -52,6 +58,13 @@ class Input:
         self._paused = False
         self._changed.set()
 
+    def say(self, notice: Notice) -> bool:
+        """Put a notice between the audio; False where the input has ended already."""
+        if not self._ended:
+            self._notices.append(notice)
+            self._changed.set()
+        return not self._ended
+
     def stop(self) -> None:
         """Take the input as ended."""
         self._stopped = True
@@ -62,7 +75,7 @@ class Input:
         """Whether the program wished for the end."""
         return self._stopped
 
-    def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]:
+    def __aiter__(self) -> AsyncIterator[SourceItem]:
         self._reading = self._read()
         return self._reading
 
@@ -71,12 +84,15 @@ class Input:
         if self._reading is not None:
             await self._reading.aclose()
 
-    async def _read(self) -> AsyncGenerator[AudioChunk | Flush, None]:
+    async def _read(self) -> AsyncGenerator[SourceItem, None]:
         items = aiter(self.source)
-        pending: asyncio.Task[AudioChunk | Flush] | None = None
+        pending: asyncio.Task[SourceItem] | None = None
         discarded = False
         try:
             while not self._stopped:
+                if self._notices:
+                    yield self._notices.popleft()
+                    continue
                 if self._flushes:
                     self._flushes = 0
                     yield Flush()
@@ -100,14 +116,17 @@ class Input:
                 except (StopAsyncIteration, SourceError) as end:
                     self.error = end if isinstance(end, SourceError) else None
                     pending = None
-                    return
-                if self._paused:
+                    break
+                if self._paused and not isinstance(item, Notice):
                     discarded = True
                     continue
                 if discarded and isinstance(item, AudioChunk):
                     item, discarded = replace(item, gap_reason="paused"), False
                 yield item
+            while self._notices:
+                yield self._notices.popleft()
         finally:
+            self._ended = True
             if pending is not None:
                 pending.cancel()
                 await asyncio.gather(pending, return_exceptions=True)
@@ -115,6 +134,6 @@ class Input:
                 await items.aclose()
 
 
-async def _next(items: AsyncIterator[AudioChunk | Flush]) -> AudioChunk | Flush:
+async def _next(items: AsyncIterator[SourceItem]) -> SourceItem:
     """``anext`` as a coroutine; a task may not end with `StopAsyncIteration` otherwise."""
     return await anext(items)

@@ -16,11 +16,12 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from .audio import AudioChunk, Flush, samples_from_seconds, seconds
+from .audio import AudioChunk, samples_from_seconds, seconds
 from .channel import Channel, ChannelClosed
 from .events import Event
 from .input import Input
 from .passes import Work
+from .protocols import SourceItem
 from .session import Session, pieces
 
 __all__ = ["drive_live"]
@@ -71,7 +72,7 @@ class _LiveDriver:
         self._channel = Channel(_CHANNEL_SAMPLES, overflow="drop_oldest" if live else "wait")
         self._clock = asyncio.get_running_loop().time
         self._zero_s: float | None = None
-        self._arriving: asyncio.Task[AudioChunk | Flush] | None = None
+        self._arriving: asyncio.Task[SourceItem] | None = None
 
     async def read(self, items: Input) -> None:
         """Move the source's items into the channel until it ends or fails."""
@@ -93,13 +94,13 @@ class _LiveDriver:
 
     async def events(self, items: Input) -> AsyncGenerator[Event, None]:
         session = self._session
-        waiting: deque[AudioChunk | Flush] = deque()
+        waiting: deque[SourceItem] = deque()
         ended = finished = False
         for event in session.start(self.now_s):
             yield event
         while not (finished and session.idle):
             while waiting and session.has_room:
-                for event in self._feed(waiting.popleft()):
+                for event in session.take(waiting.popleft(), self.now_s):
                     yield event
             if ended and not waiting and not finished:
                 finished = True
@@ -119,7 +120,7 @@ class _LiveDriver:
                 except ChannelClosed:
                     ended = True
                 else:
-                    waiting.extend([item] if isinstance(item, Flush) else pieces(item))
+                    waiting.extend(pieces(item))
         # A file that has come to its end can wait; a stream, or who stops it, cannot.
         until_s = math.inf
         while not session.refined and self._clock() < until_s:
@@ -132,11 +133,6 @@ class _LiveDriver:
         """Stop waiting for audio."""
         if self._arriving is not None:
             self._arriving.cancel()
-
-    def _feed(self, item: AudioChunk | Flush) -> list[Event]:
-        if isinstance(item, Flush):
-            return self._session.flush(self.now_s)
-        return self._session.feed(item, self.now_s)
 
     async def _something(self, until_s: float = math.inf) -> list[Event]:
         """Begin what is due, wait until something is done, and tell what came of it."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from statistics import median
+
 import numpy as np
 
-from .audio import seconds
+from .audio import Samples, seconds
 from .events import Stats
 
 __all__ = ["DelayHistogram", "SessionMetrics"]
@@ -12,6 +16,8 @@ __all__ = ["DelayHistogram", "SessionMetrics"]
 _BIN_S = 0.01
 _BINS = 6_000
 """One minute; a longer delay counts in the last bin, its maximum is kept exactly."""
+_RECENT_WORDS = 15
+"""Words whose delays make the recent one: some five seconds of speech."""
 
 
 class DelayHistogram:
@@ -43,15 +49,38 @@ class DelayHistogram:
 
 
 class SessionMetrics:
-    """What the `Stats` event reports."""
+    """What the `Stats` event reports, and what changes from moment to moment."""
 
     def __init__(self) -> None:
         self.audio_samples = 0
         self.compute_s = 0.0
         self.passes = 0
         self.peak_queue_s = 0.0
+        self.level_db = -math.inf
         self.delays = DelayHistogram()
+        self._recent: deque[float] = deque(maxlen=_RECENT_WORDS)
         self.queue_delays = DelayHistogram()
+
+    def level(self, samples: Samples) -> None:
+        """Keep the peak of the newest audio."""
+        peak = float(np.abs(samples).max(initial=0.0))
+        self.level_db = 20 * math.log10(peak) if peak > 0 else -math.inf
+
+    def committed(self, delay_s: float) -> None:
+        """Count a committed word."""
+        self.delays.add(delay_s)
+        self._recent.append(max(delay_s, 0.0))
+
+    @property
+    def recent_delay_s(self) -> float | None:
+        """Median over the newest words."""
+        return median(self._recent) if self._recent else None
+
+    @property
+    def real_time_factor(self) -> float:
+        """Compute time per second of audio."""
+        audio_s = seconds(self.audio_samples)
+        return self.compute_s / audio_s if audio_s else 0.0
 
     def pass_done(self, compute_s: float, *, backlog_s: float, queue_s: float) -> None:
         """Count a pass.
@@ -68,11 +97,10 @@ class SessionMetrics:
 
     def stats(self) -> Stats:
         """The event, not yet stamped."""
-        audio_s = seconds(self.audio_samples)
         return Stats(
-            audio_s=audio_s,
+            audio_s=seconds(self.audio_samples),
             compute_s=self.compute_s,
-            real_time_factor=self.compute_s / audio_s if audio_s else 0.0,
+            real_time_factor=self.real_time_factor,
             passes=self.passes,
             delay_p50_s=self.delays.percentile(50),
             delay_p95_s=self.delays.percentile(95),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
@@ -14,16 +15,18 @@ from typing import Any, Literal, Self
 
 from .backends.pool import BackendPool
 from .errors import ConfigurationError, SinkError, StreamingError
-from .events import Event, SessionStarted
+from .events import Event, Notice, SessionStarted
 from .input import Input
 from .live import drive_live
 from .passes import Passes, Refinements, Work, abandoned_at_exit
-from .protocols import Backend, Sink, Source
+from .protocols import Backend, Reporting, Sink, Source, Status
 from .refiner import Refiner
 from .session import Session, SessionParts
 from .simulated import drive_fast, drive_simulated
 
 __all__ = ["Pace", "Pipeline"]
+
+_LOG = logging.getLogger(__name__)
 
 Pace = Literal["realtime", "fast", "simulated"]
 """Where time comes from: see `live` and `simulated`."""
@@ -86,6 +89,7 @@ class Pipeline:
         self._input = Input(source)
         self._stack = AsyncExitStack()
         self._backend: Backend | None = None
+        self._session: Session | None = None
         self._running = False
 
     async def __aenter__(self) -> Self:
@@ -104,6 +108,8 @@ class Pipeline:
             ):
                 await self._final_worker.ready()
             for sink in self._sinks:
+                if isinstance(sink, Reporting):
+                    sink.report = self.say
                 await stack.enter_async_context(sink)
             self._stack = stack.pop_all()
         return self
@@ -140,7 +146,7 @@ class Pipeline:
         """
         if self._running:
             raise RuntimeError("a pipeline runs once; make another one")
-        session = await self._session()
+        session = self._session = await self._make_session()
         works: list[Work] = [Passes(session, self._worker, urgent=self._pace == "realtime")]
         if self._final_worker is not None:
             works.append(Refinements(session, self._final_worker))
@@ -189,7 +195,17 @@ class Pipeline:
         """Take the input as ended; what was heard is still finished."""
         self._input.stop()
 
-    async def _session(self) -> Session:
+    def say(self, notice: Notice) -> None:
+        """Put a notice among the events; once the input has ended it is logged instead."""
+        if not self._input.say(notice):
+            _LOG.warning("%s", notice.message)
+
+    def status(self) -> Status:
+        """What the session is doing right now."""
+        status = Status() if self._session is None else self._session.status()
+        return replace(status, duration_s=getattr(self._source, "length_s", None))
+
+    async def _make_session(self) -> Session:
         backend = self._backend
         if backend is None:
             raise RuntimeError("use the pipeline as an async context manager")

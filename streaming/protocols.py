@@ -7,16 +7,17 @@ pipeline, in sources and in sinks. Native calls live in backends.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .audio import AudioChunk, Flush, Samples
-from .events import Event, FinalReason, Word
+from .events import Event, FinalReason, Notice, Word
 from .timeline import HOP_SAMPLES
 
 __all__ = [
@@ -26,12 +27,20 @@ __all__ = [
     "CommitPolicy",
     "EndpointPolicy",
     "Hypothesis",
+    "Reporting",
     "Sink",
     "Source",
+    "SourceItem",
+    "Status",
     "TrimPolicy",
     "VoiceActivityDetector",
     "Window",
 ]
+
+
+SourceItem: TypeAlias = AudioChunk | Flush | Notice
+"""What a source yields: audio, a request to close the utterance, or a word to people about
+the input ("unplugged?"), not yet stamped."""
 
 
 @runtime_checkable
@@ -58,7 +67,7 @@ class Source(Protocol):
         traceback: TracebackType | None,
     ) -> None: ...
 
-    def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]: ...
+    def __aiter__(self) -> AsyncIterator[SourceItem]: ...
 
 
 @runtime_checkable
@@ -81,6 +90,41 @@ class Sink(Protocol):
     async def write(self, event: Event) -> None:
         """Take one event; may wait, and the pipeline then waits too."""
         ...
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A sink that tells of its own faults, instead of failing the run for them.
+
+    The pipeline puts a function in place that adds the notice to the session's events, so the
+    sink will see it come by like any other. To be called on the event loop's thread.
+    """
+
+    report: Callable[[Notice], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What a session is doing right now, for those who watch it."""
+
+    clock_s: float = 0.0
+    """Stream time."""
+    audio_s: float = 0.0
+    """Audio taken so far."""
+    duration_s: float | None = None
+    """Length of the whole input, where it is known."""
+    level_db: float = -math.inf
+    """Peak of the newest 0.1 s, in decibels of full scale."""
+    speaking: bool = False
+    """An utterance is open."""
+    decoding: bool = False
+    """A pass is under way."""
+    behind_s: float = 0.0
+    """Audio of the utterance that no pass has heard yet; about a chunk while passes keep up."""
+    delay_s: float | None = None
+    """Median delay of the words committed last."""
+    real_time_factor: float = 0.0
+    """Compute time per second of audio so far."""
 
 
 class VoiceActivityDetector(Protocol):

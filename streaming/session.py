@@ -16,6 +16,7 @@ import numpy as np
 from .audio import (
     SAMPLE_RATE,
     AudioChunk,
+    Flush,
     Samples,
     quietest_point,
     samples_from_seconds,
@@ -41,6 +42,8 @@ from .protocols import (
     CommitPolicy,
     EndpointPolicy,
     Hypothesis,
+    SourceItem,
+    Status,
     TrimPolicy,
     VoiceActivityDetector,
     Window,
@@ -83,8 +86,12 @@ class SessionParts:
     """Options as the ``session_started`` event shows them."""
 
 
-def pieces(chunk: AudioChunk) -> Iterator[AudioChunk]:
-    """Cut a chunk into pieces of at most `PIECE_SAMPLES`."""
+def pieces(item: SourceItem) -> Iterator[SourceItem]:
+    """Cut audio into pieces of at most `PIECE_SAMPLES`; anything else is one piece."""
+    if not isinstance(item, AudioChunk):
+        yield item
+        return
+    chunk = item
     for at in range(0, len(chunk.samples), PIECE_SAMPLES):
         yield AudioChunk(
             chunk.samples[at : at + PIECE_SAMPLES],
@@ -166,7 +173,9 @@ class Session:
         self._seq = 0
         self._heard_until = 0
         self._overloaded = False
+        self._decoding = False
         self._finished = False
+        self._clock_s = 0.0
         self.metrics = SessionMetrics()
 
     # -- audio in ---------------------------------------------------------------------------
@@ -175,6 +184,14 @@ class Session:
         """Open the session; call once, first."""
         return self._stamp([self._started], clock_s)
 
+    def take(self, item: SourceItem, clock_s: float) -> list[Event]:
+        """Take a piece of what the source yields, as `feed` and `flush` do."""
+        if isinstance(item, AudioChunk):
+            return self.feed(item, clock_s)
+        if isinstance(item, Flush):
+            return self.flush(clock_s)
+        return self.say([item], clock_s)
+
     def feed(self, chunk: AudioChunk, clock_s: float) -> list[Event]:
         """Take the next piece of audio, at most `PIECE_SAMPLES` of it.
 
@@ -182,6 +199,7 @@ class Session:
             ValueError: the chunk overlaps audio that was fed before.
         """
         events = self._close_gap(chunk)
+        self.metrics.level(chunk.samples)
         self._push(chunk.samples, events)
         if self.refiner is not None:
             events += self.refiner.feed(chunk)
@@ -237,9 +255,11 @@ class Session:
 
     def next_pass(self) -> Pass | None:
         """The pass to run now, if one is due; then `complete` or `abandon` it."""
-        return self._transcriber.next_pass(
+        due = self._transcriber.next_pass(
             self._stretch.decodable_until, speech_end=self._segmenter.pause_start
         )
+        self._decoding = due is not None
+        return due
 
     def window(self, due: Pass) -> Window:
         """What the backend decodes for a pass."""
@@ -270,6 +290,7 @@ class Session:
         queue_s: float = 0.0,
     ) -> list[Event]:
         """Take what a pass heard, what it cost, and how long it waited for other sessions'."""
+        self._decoding = False
         events, cut = self._transcriber.complete(done, hypothesis)
         if cut is not None:
             self._segmenter.cut(cut)
@@ -284,12 +305,27 @@ class Session:
 
     def abandon(self, done: Pass) -> None:
         """A pass will not be completed."""
+        self._decoding = False
         self._transcriber.abandon(done)
 
     @property
     def idle(self) -> bool:
         """True if no utterance is open or waits for its last pass."""
         return not self._transcriber.stretches
+
+    def status(self) -> Status:
+        """What the session is doing, at the time it was told last."""
+        behind = 0 if self.idle else max(0, self.audio_end - self._heard_until)
+        return Status(
+            clock_s=self._clock_s,
+            audio_s=seconds(self.audio_end),
+            level_db=self.metrics.level_db,
+            speaking=not self.idle,
+            decoding=self._decoding,
+            behind_s=seconds(behind),
+            delay_s=self.metrics.recent_delay_s,
+            real_time_factor=self.metrics.real_time_factor,
+        )
 
     def hurry(self) -> None:
         """The input was asked to end: let no audio wait for the larger model any more."""
@@ -338,6 +374,7 @@ class Session:
             if isinstance(mark, SegmentStart):
                 if not goes_on:  # after a split the transcriber has the next utterance already
                     events.append(SpeechStarted(at_s=seconds(mark.at_sample)))
+                    self._heard_until = max(self._heard_until, mark.at_sample)
                     self._transcriber.open(mark.at_sample, self._stretch.number)
                 goes_on = False
             elif mark.reason == "max_length":
@@ -383,11 +420,12 @@ class Session:
     def _stamp(self, events: list[Event], clock_s: float) -> list[Event]:
         if self.refiner is not None:
             events = [each for event in events for each in (event, *self.refiner.push(event))]
+        self._clock_s = clock_s
         stamped = []
         for event in events:
             if isinstance(event, Committed):
                 for word in event.words:
-                    self.metrics.delays.add(clock_s - word.end_s)
+                    self.metrics.committed(clock_s - word.end_s)
             stamped.append(
                 replace(event, seq=self._seq, session=self._started.session, clock_s=clock_s)
             )

@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from .audio import AudioChunk, Flush, seconds
+from .audio import AudioChunk, seconds
 from .events import Event
 from .input import Input
 from .passes import Work
@@ -102,7 +102,7 @@ async def drive_simulated(
     for event in session.start(now_s):
         yield event
     async for item in items:
-        for piece in [item] if isinstance(item, Flush) else pieces(item):
+        for piece in pieces(item):
             arrival_s = seconds(session.audio_end)
             if isinstance(piece, AudioChunk):
                 arrival_s = seconds(piece.end_sample)
@@ -111,10 +111,7 @@ async def drive_simulated(
                 for event in await cores.finish():
                     yield event
             now_s = max(now_s, arrival_s)
-            events = (
-                session.flush(now_s) if isinstance(piece, Flush) else session.feed(piece, now_s)
-            )
-            for event in events:
+            for event in session.take(piece, now_s):
                 yield event
             await cores.start(now_s)
     for event in session.finish(now_s):
@@ -146,12 +143,8 @@ async def drive_fast(
     for event in session.start(0.0):
         yield event
     async for item in items:
-        for piece in [item] if isinstance(item, Flush) else pieces(item):
-            if isinstance(piece, Flush):
-                events = session.flush(clock_s())
-            else:
-                events = session.feed(piece, clock_s())
-            for event in events:
+        for piece in pieces(item):
+            for event in session.take(piece, clock_s()):
                 yield event
             async for event in decode_due():
                 yield event

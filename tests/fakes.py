@@ -16,13 +16,13 @@ import numpy as np
 from policies.endpointing import TrailingSilence
 from policies.local_agreement import LocalAgreement
 from policies.trimming import TrimAtWord
-from streaming.audio import SAMPLE_RATE, AudioChunk, Flush, Samples, samples_from_seconds, seconds
+from streaming.audio import SAMPLE_RATE, AudioChunk, Samples, samples_from_seconds, seconds
 from streaming.backends.pool import BackendPool
 from streaming.errors import BackendError, SinkError, SourceError
 from streaming.events import Event, Word
 from streaming.options import TranscriberOptions, VadOptions
 from streaming.pipeline import Pace, Pipeline
-from streaming.protocols import CommitPolicy, Hypothesis, VoiceActivityDetector, Window
+from streaming.protocols import CommitPolicy, Hypothesis, SourceItem, VoiceActivityDetector, Window
 from streaming.session import SessionParts
 
 __all__ = [
@@ -265,7 +265,7 @@ class ScriptedSource(_Opened):
 
     def __init__(
         self,
-        items: Iterable[AudioChunk | Flush],
+        items: Iterable[SourceItem],
         *,
         live: bool = False,
         paced: bool = False,
@@ -277,7 +277,7 @@ class ScriptedSource(_Opened):
         self.error = error
         self.taken = 0
 
-    async def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]:
+    async def __aiter__(self) -> AsyncIterator[SourceItem]:
         clock = asyncio.get_running_loop().time
         zero_s = clock()
         for item in self.items:
@@ -354,7 +354,7 @@ def worker_for(*backends: ScriptedBackend) -> Iterator[BackendPool]:
 
 
 def simulate(
-    items: Iterable[AudioChunk | Flush],
+    items: Iterable[SourceItem],
     backend: ScriptedBackend,
     parts: SessionParts | None = None,
     *,

@@ -9,17 +9,19 @@ from hypothesis import strategies as st
 
 from streaming.audio import AudioChunk, Flush
 from streaming.channel import Channel, ChannelClosed
+from streaming.events import Notice
+from streaming.protocols import SourceItem
 
 
 def chunk(start: int, length: int = 100) -> AudioChunk:
     return AudioChunk(np.zeros(length, np.float32), start)
 
 
-def starts(items: list[AudioChunk | Flush]) -> list[int | str]:
-    return ["flush" if isinstance(item, Flush) else item.start_sample for item in items]
+def starts(items: list[SourceItem]) -> list[int | str]:
+    return [item.start_sample if isinstance(item, AudioChunk) else "flush" for item in items]
 
 
-async def drain(channel: Channel) -> list[AudioChunk | Flush]:
+async def drain(channel: Channel) -> list[SourceItem]:
     items = []
     while True:
         try:
@@ -253,5 +255,23 @@ def test_dropping_keeps_order_bounds_and_accounts_for_every_sample(
             dropped = statistics.dropped_samples
             assert taken + dropped + statistics.waiting_samples == pushed
         assert channel.get_nowait() is None
+
+    asyncio.run(scenario())
+
+
+def test_notices_keep_their_place_and_are_bounded_too() -> None:
+    async def scenario() -> None:
+        channel = Channel(250, overflow="drop_oldest")
+        await channel.put(chunk(0))
+        for number in range(1000):
+            await channel.put(Notice(code=str(number)))
+        await channel.put(chunk(100))
+        await channel.put(chunk(200))
+        channel.close()
+        items = await drain(channel)
+        codes = [item.code for item in items if isinstance(item, Notice)]
+        assert codes == [str(number) for number in range(1000 - len(codes), 1000)]
+        assert 10 <= len(codes) <= 100
+        assert [i.start_sample for i in items[-2:] if isinstance(i, AudioChunk)] == [100, 200]
 
     asyncio.run(scenario())

@@ -10,7 +10,9 @@ from virtual_time import run_virtual
 
 from streaming.audio import AudioChunk, Flush
 from streaming.errors import SourceError
+from streaming.events import Notice
 from streaming.input import Input
+from streaming.protocols import SourceItem
 
 
 def audio(n_chunks: int) -> list[AudioChunk]:
@@ -18,23 +20,26 @@ def audio(n_chunks: int) -> list[AudioChunk]:
     return chunks_of(np.zeros(1600 * n_chunks, np.float32))
 
 
-def places(items: list[AudioChunk | Flush]) -> list[int | str]:
-    """Number of each chunk, or "flush"."""
-    return ["flush" if isinstance(i, Flush) else i.start_sample // 1600 for i in items]
+def places(items: list[SourceItem]) -> list[int | str]:
+    """Number of each chunk, or what else it is."""
+    return [
+        i.start_sample // 1600 if isinstance(i, AudioChunk) else type(i).__name__.lower()
+        for i in items
+    ]
 
 
-async def collect(items: Input) -> list[AudioChunk | Flush]:
+async def collect(items: Input) -> list[SourceItem]:
     return [item async for item in items]
 
 
 def test_without_wishes_the_source_comes_through_as_it_is() -> None:
-    given: list[AudioChunk | Flush] = [*audio(2), Flush()]
+    given: list[SourceItem] = [*audio(2), Flush()]
     given += [*chunks_of(np.zeros(1600, np.float32), start_sample=3200)]
     assert asyncio.run(collect(Input(ScriptedSource(given)))) == given
 
 
 def test_a_flush_comes_between_chunks_and_many_at_once_are_one() -> None:
-    async def scenario() -> list[AudioChunk | Flush]:
+    async def scenario() -> list[SourceItem]:
         items = Input(ScriptedSource(audio(4), paced=True))
         collecting = asyncio.ensure_future(collect(items))
         await asyncio.sleep(0.25)
@@ -46,7 +51,7 @@ def test_a_flush_comes_between_chunks_and_many_at_once_are_one() -> None:
 
 
 def test_a_pause_of_a_live_source_throws_its_audio_away_and_says_so() -> None:
-    async def scenario() -> list[AudioChunk | Flush]:
+    async def scenario() -> list[SourceItem]:
         items = Input(ScriptedSource(audio(8), live=True, paced=True))
         collecting = asyncio.ensure_future(collect(items))
         await asyncio.sleep(0.25)
@@ -146,7 +151,7 @@ def test_a_fault_that_is_no_source_error_is_not_swallowed() -> None:
 
 
 def test_a_source_that_ends_while_paused_ends_the_input() -> None:
-    async def scenario() -> list[AudioChunk | Flush]:
+    async def scenario() -> list[SourceItem]:
         items = Input(ScriptedSource(audio(5), live=True, paced=True))
         collecting = asyncio.ensure_future(collect(items))
         await asyncio.sleep(0.25)
@@ -166,3 +171,34 @@ def test_cancelling_the_reader_leaves_nothing_behind() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run_virtual(scenario())
+
+
+def test_what_the_program_says_comes_between_chunks_and_at_the_end() -> None:
+    first, late = Notice(message="first"), Notice(message="late")
+
+    async def scenario() -> tuple[list[SourceItem], bool]:
+        items = Input(ScriptedSource(audio(2), paced=True))
+        assert items.say(first)
+        collecting = asyncio.ensure_future(collect(items))
+        await asyncio.sleep(0.15)
+        items.stop()
+        assert items.say(late)
+        return await collecting, items.say(Notice(message="too late"))
+
+    got, taken = run_virtual(scenario())
+    assert [i for i in got if isinstance(i, Notice)] == [first, late]
+    assert (got[0], got[-1]) == (first, late)
+    assert not taken
+
+
+def test_a_paused_source_may_still_speak() -> None:
+    notice = Notice(message="unplugged?")
+    given: list[SourceItem] = [notice, *audio(1)]
+
+    async def scenario() -> list[SourceItem]:
+        items = Input(ScriptedSource(given, live=True))
+        items.pause()
+        return await collect(items)
+
+    got = run_virtual(scenario())
+    assert [type(i) for i in got] == [Flush, Notice]

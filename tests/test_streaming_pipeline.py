@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, Self
 
@@ -243,3 +243,36 @@ def test_events_need_the_pipeline_to_be_entered() -> None:
     worker = BackendPool(lambda: ScriptedBackend(SCRIPT))
     with pytest.raises(RuntimeError, match="async context manager"):
         asyncio.run(Pipeline(source(), worker, make_parts()).run())
+
+
+class FaultySink(ListSink):
+    """Says once that it is in trouble."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.report: Callable[[Notice], None] = lambda _: None
+
+    async def write(self, event: Event) -> None:
+        if isinstance(event, Committed) and not any(isinstance(e, Notice) for e in self.events):
+            self.report(Notice(level="warning", code="trouble", message="the broker is gone"))
+        await super().write(event)
+
+
+def test_what_a_sink_reports_becomes_an_event_that_every_sink_sees() -> None:
+    sinks = [ListSink(), FaultySink()]
+    with worker_for(ScriptedBackend(SCRIPT)) as worker:
+        run(Pipeline(source(), worker, make_parts(), sinks, pace="fast"))
+    for sink in sinks:
+        notices = [e for e in sink.events if isinstance(e, Notice)]
+        assert {n.message for n in notices} == {"the broker is gone"}
+        check_events(sink.events)
+
+
+def test_what_is_reported_after_the_input_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with worker_for(ScriptedBackend(SCRIPT)) as worker:
+        pipeline = Pipeline(source(), worker, make_parts(), pace="fast")
+        assert pipeline.status().audio_s == 0
+        run(pipeline)
+        pipeline.say(Notice(message="3 events were not delivered"))
+        assert pipeline.status().audio_s > 5
+    assert "3 events were not delivered" in caplog.text

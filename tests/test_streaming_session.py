@@ -18,7 +18,7 @@ from streaming.events import (
     SpeechStarted,
     Stats,
 )
-from streaming.protocols import Activity
+from streaming.protocols import Activity, Status
 from streaming.session import PIECE_SAMPLES, Session, SessionParts, pieces
 from streaming.vad.none import NoVad
 
@@ -276,3 +276,42 @@ def test_an_abandoned_pass_is_asked_for_again() -> None:
     assert session.next_pass() is None
     session.abandon(due)
     assert session.next_pass() is not None
+
+
+def test_the_status_tells_what_the_session_is_doing() -> None:
+    script = say(6)
+    backend = ScriptedBackend(script)
+    session = make()
+    assert session.status() == Status()
+    chunks = chunks_of(script.audio())
+    spoke = decoded = False
+    for chunk in chunks:
+        session.feed(chunk, seconds(chunk.end_sample))
+        status = session.status()
+        spoke |= status.speaking and status.behind_s > 0
+        assert status.behind_s <= 1.2
+        assert status.audio_s == status.clock_s == seconds(chunk.end_sample)
+        peak = float(np.abs(chunk.samples).max())
+        assert status.level_db == pytest.approx(20 * np.log10(peak) if peak else -np.inf)
+        while (due := session.next_pass()) is not None:
+            decoded |= session.status().decoding
+            hypothesis = backend.decode(session.window(due))
+            session.complete(due, hypothesis, 0.1, seconds(session.audio_end))
+            assert not session.status().decoding
+    assert spoke
+    assert decoded
+    session.finish(seconds(session.audio_end))
+    run(session, backend)
+    status = session.status()
+    assert not status.speaking
+    assert status.behind_s == 0
+    assert status.delay_s is not None
+    assert 0 < status.delay_s < 2
+    assert status.real_time_factor > 0
+
+
+def test_what_a_source_says_is_an_event_like_any_other() -> None:
+    session = make()
+    (said,) = session.take(Notice(code="silent_input", message="muted?"), 1.5)
+    assert isinstance(said, Notice)
+    assert (said.seq, said.session, said.clock_s, said.message) == (1, "s", 1.5, "muted?")

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 import numpy as np
 
 from ..audio import AudioChunk, Flush, Samples
-from ..protocols import Source
+from ..events import Notice
+from ..protocols import Source, SourceItem
 from ._common import CANCEL_S, close, expect
 
 __all__ = ["check_source"]
@@ -69,7 +70,7 @@ async def _check_cancellation(source: Source, after_s: float) -> None:
     await close(source)
 
 
-async def _consume(items: AsyncIterator[AudioChunk | Flush]) -> None:
+async def _consume(items: AsyncIterator[SourceItem]) -> None:
     async for _ in items:
         pass
 
@@ -87,7 +88,7 @@ async def _check_audio(source: Source, ends: bool) -> None:
         if kept is not None:
             chunk, copy = kept
             expect(np.array_equal(chunk.samples, copy), "a chunk changed after it was yielded")
-        if isinstance(item, Flush):
+        if isinstance(item, Flush | Notice):
             continue
         expect(isinstance(item, AudioChunk), f"yields a {type(item).__name__}, not an AudioChunk")
         _check_chunk(item, end_sample)
