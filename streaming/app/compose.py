@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sources.file import FileSource
 from ..backends.pool import BackendPool
 from ..errors import ConfigurationError
 from ..events import Event
+from ..group import PipelineGroup
 from ..models import Ct2Store, ModelStore, Progress, is_ggml
 from ..pipeline import Pipeline
 from ..protocols import Backend, Sink, Source
@@ -28,6 +30,7 @@ __all__ = [
     "make_final_worker",
     "make_parts",
     "make_pipeline",
+    "make_run",
     "make_worker",
     "transcribe",
 ]
@@ -173,6 +176,33 @@ def make_pipeline(
         final_worker=final_worker or make_final_worker(settings),
         owns_final_worker=final_worker is None,
     )
+
+
+def make_run(
+    sources: Mapping[str, Source],
+    settings: Settings,
+    *,
+    sinks: Sequence[Sink],
+    worker: BackendPool,
+    final_worker: BackendPool | None = None,
+) -> Pipeline | PipelineGroup:
+    """A session for each source, with its label, on one model.
+
+    Raises:
+        ConfigurationError: a choice that cannot work.
+    """
+    one = len(sources) == 1
+    pipelines = [
+        make_pipeline(
+            source,
+            replace(settings, label=label),
+            sinks=sinks if one else (),
+            worker=worker,
+            final_worker=final_worker,
+        )
+        for label, source in sources.items()
+    ]
+    return pipelines[0] if one else PipelineGroup(pipelines, sinks)
 
 
 async def transcribe(
