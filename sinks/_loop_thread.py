@@ -24,7 +24,7 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.SelectorEventLoop()
-        self._loop.set_default_executor(_DaemonThreads())
+        self._loop.set_default_executor(_DaemonThreads(name))
         self._ended = asyncio.Event()
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
@@ -52,6 +52,10 @@ class LoopThread:
 class _DaemonThreads(ThreadPoolExecutor):
     """A thread a call; the interpreter does not wait for them."""
 
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
 
@@ -65,5 +69,6 @@ class _DaemonThreads(ThreadPoolExecutor):
             else:
                 future.set_result(result)
 
-        threading.Thread(target=work, daemon=True).start()
+        name = f"{self._name} call"
+        threading.Thread(target=work, name=name, daemon=True).start()
         return future

@@ -171,7 +171,7 @@ class MqttLink:
             except aiomqtt.MqttError as error:
                 if not self._connected.done():
                     raise self._unreachable(_reason(error)) from error
-                self._tell_of_loss(_reason(error))
+                self._tell_of_loss()
             if self._closing.is_set():
                 return
             if clock() - began_s > _HELD_S:
@@ -291,11 +291,11 @@ class MqttLink:
         message = f"the MQTT broker {self._login.address} is back; {waiting} messages waited for it"
         self._tell(Notice(level="info", code="mqtt_connected", message=message))
 
-    def _tell_of_loss(self, reason: str) -> None:
+    def _tell_of_loss(self) -> None:
         if not self._up:
             return
         self._up = False
-        message = f"lost the MQTT broker {self._login.address} ({reason}); messages wait for it"
+        message = f"lost the MQTT broker {self._login.address}; messages wait for it"
         self._tell(Notice(level="warning", code="mqtt_disconnected", message=message))
 
     def _tell_of_dropping(self) -> None:
@@ -326,5 +326,7 @@ class MqttLink:
 
 def _reason(error: Exception) -> str:
     """What went wrong, without error numbers and places in other people's source."""
+    if str(error) == "Operation timed out":
+        return "it does not answer"
     text = re.sub(r"^\[[^]]*\] ?| \(_?\w+\.c:\d+\)$", "", str(error))
     return one_line(text) or type(error).__name__

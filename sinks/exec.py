@@ -79,7 +79,8 @@ class ExecSink:
         self._most_waiting = most_waiting
         self._drain_s = time_limit_s + _KILLED_S if drain_s is None else drain_s
         self._labels = Labels()
-        self._waiting: deque[Final] = deque()
+        self._waiting: deque[tuple[str, Final]] = deque()
+        """With the labels, which are forgotten when their sessions end."""
         self._dropped = 0
         self._failures = 0
         """The last runs in a row."""
@@ -127,14 +128,14 @@ class ExecSink:
             if self._dropped == 0:
                 self._tell("exec_dropped", "is too slow; the oldest utterances are left out")
             self._dropped += 1
-        self._waiting.append(event)
+        self._waiting.append((self._labels[event.session], event))
         self._changed.set()
 
     async def _work(self) -> None:
         while True:
             while self._waiting:
                 self._running = True
-                await self._run(self._waiting.popleft())
+                await self._run(*self._waiting.popleft())
                 self._running = False
             if self._dropped:
                 self._tell("exec_dropped", f"was too slow; {self._dropped} utterances left out")
@@ -144,9 +145,9 @@ class ExecSink:
             self._changed.clear()
             await self._changed.wait()
 
-    async def _run(self, final: Final) -> None:
+    async def _run(self, label: str, final: Final) -> None:
         text = one_line(final.text).strip() + "\n"
-        env = {**os.environ, **self._variables(final)}
+        env = {**os.environ, **_variables(label, final)}
         fault = await run_command(self._argv, text, env=env, limit_s=self._time_limit_s)
         if fault is not None:
             if self._failures == 0:
@@ -157,20 +158,21 @@ class ExecSink:
             self.report(Notice(level="info", code="exec_works", message=message))
             self._failures = 0
 
-    def _variables(self, final: Final) -> dict[str, str]:
-        line = event_to_json(final).encode(errors="replace").decode()
-        values = {
-            "LABEL": self._labels[final.session],
-            "LANGUAGE": final.language,
-            "START": f"{final.start_s:.3f}",
-            "END": f"{final.end_s:.3f}",
-            "UTTERANCE": str(final.utterance),
-            "EVENT": line if len(line.encode()) <= _MOST_OF_EVENT else "",
-        }
-        return {f"STREAM_TRANSCRIBE_{name}": value for name, value in values.items()}
-
     def _tell(self, code: str, message: str) -> None:
         self.report(Notice(level="warning", code=code, message=f"{self._name} {message}"))
+
+
+def _variables(label: str, final: Final) -> dict[str, str]:
+    line = event_to_json(final).encode(errors="replace").decode()
+    values = {
+        "LABEL": label,
+        "LANGUAGE": final.language,
+        "START": f"{final.start_s:.3f}",
+        "END": f"{final.end_s:.3f}",
+        "UTTERANCE": str(final.utterance),
+        "EVENT": line if len(line.encode()) <= _MOST_OF_EVENT else "",
+    }
+    return {f"STREAM_TRANSCRIBE_{name}": value for name, value in values.items()}
 
 
 def _argv(command: str | Sequence[str]) -> tuple[str, ...]:

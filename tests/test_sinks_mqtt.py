@@ -8,6 +8,7 @@ import logging
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -102,6 +103,13 @@ async def until_told(told: list[Notice], n: int) -> None:
     async with asyncio.timeout(10):
         while len(told) < n:  # noqa: ASYNC110 (it has no event)
             await asyncio.sleep(0.005)
+
+
+def collect() -> None:
+    """Have what paho left open collected here, not in another test."""
+    while any(thread.name.startswith("MQTT") for thread in threading.enumerate()):
+        time.sleep(0.01)
+    gc.collect()
 
 
 def in_order(seqs: list[int]) -> list[int]:
@@ -259,7 +267,7 @@ def test_a_broker_that_hangs_keeps_no_process_from_exiting(tmp_path: Path) -> No
                 began_s = time.monotonic()
                 _, errors = await asyncio.to_thread(child.communicate)
                 assert child.returncode == 0, errors.decode()
-                assert time.monotonic() - began_s < 3
+                assert time.monotonic() - began_s < 5
 
     asyncio.run(main())
 
@@ -469,7 +477,7 @@ def test_leaving_without_the_broker_is_quick_and_tells_what_did_not_arrive(
 
     async def main() -> float:
         with Broker(tmp_path) as broker:
-            sink = MqttSink(local(broker.port))
+            sink = MqttSink(local(broker.port), drain_s=30)
             sink.report = told.append
             async with sink:
                 broker.kill()
@@ -479,22 +487,26 @@ def test_leaving_without_the_broker_is_quick_and_tells_what_did_not_arrive(
                 began_s = time.monotonic()
             return time.monotonic() - began_s
 
-    assert asyncio.run(main()) < 1
+    assert asyncio.run(main()) < 10
     assert [n.code for n in told] == ["mqtt_disconnected", "mqtt_dropped"]
     assert "4 messages, 3 of them committed text" in told[1].message
 
 
 @needs_mosquitto
-def test_leaving_sends_what_waits_once_the_broker_is_back(tmp_path: Path) -> None:
+def test_leaving_sends_what_waits_once_the_broker_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinks._mqtt_link._SOONEST_S", 30)
+
     async def main() -> None:
         with Broker(tmp_path, persistent=True) as broker:
-            async with MqttSink(local(broker.port)) as sink:
+            async with MqttSink(local(broker.port), drain_s=20) as sink:
                 broker.terminate()
                 await asyncio.sleep(0.1)
                 await sink.write(Final(text=" kept"))
-                broker.start()  # and the next attempt would be half a second away
+                broker.start()  # and the next attempt would be far away
                 began_s = time.monotonic()
-            assert time.monotonic() - began_s < 0.4
+            assert time.monotonic() - began_s < 15
             async with reader(broker.port) as late:
                 await late.until(lambda: late.payloads(TEXT) == ["kept"])
 
@@ -521,7 +533,7 @@ def test_cancellation_does_not_wait_for_a_broker_that_hangs(tmp_path: Path) -> N
                 began_s = time.monotonic()
                 with pytest.raises(asyncio.CancelledError):
                     await task
-                assert time.monotonic() - began_s < 1
+                assert time.monotonic() - began_s < 5
 
     asyncio.run(main())
 
@@ -595,7 +607,7 @@ def test_tls_checks_who_the_broker_is(tmp_path: Path) -> None:
         url = f"mqtts://localhost:{broker.port}"
         assert "--mqtt-ca names a file" in refusal(MqttSink(url, ca_file=other))
         assert "certificate verify failed: self-signed" in refusal(MqttSink(url))
-    gc.collect()
+    collect()
 
 
 @needs_mosquitto
@@ -611,7 +623,7 @@ def test_a_tls_port_without_tls_and_the_other_way_round_are_told(
     with Broker(tmp_path) as broker:
         url = f"mqtts://localhost:{broker.port}"
         assert "check host and port" in refusal(MqttSink(url, ca_file=pair[0]))
-    gc.collect()
+    collect()
 
 
 @pytest.mark.parametrize(
