@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import ssl
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from streaming.errors import ConfigurationError
 
-__all__ = ["MqttAddress", "checked_prefix", "checked_qos", "topic_level"]
+__all__ = ["Login", "MqttAddress", "checked_prefix", "checked_qos", "topic_level"]
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _UNFIT = re.compile(r"[+#\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -64,6 +65,19 @@ class MqttAddress:
             prefix=checked_prefix(prefix) if prefix else None,
             qos=_qos(parts.query),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """How to connect. ``status`` is a retained topic: "online", or "offline"."""
+
+    address: MqttAddress
+    password: str | None = field(repr=False)
+    tls: ssl.SSLContext | None
+    client_id: str
+    keepalive_s: int
+    status: str
+    qos: int
 
 
 def _split(url: str) -> tuple[SplitResult, int | None]:

@@ -11,23 +11,22 @@ import asyncio
 import contextlib
 import logging
 import re
-import ssl
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streaming.errors import SinkError
 from streaming.events import Notice
 
 from ._buffer import Buffer, Rank
-from ._mqtt_address import MqttAddress
+from ._mqtt_address import Login
 from ._text import one_line
 
 if TYPE_CHECKING:
     import aiomqtt
 
-__all__ = ["Login", "Message", "MqttLink", "Undelivered"]
+__all__ = ["Message", "MqttLink", "Undelivered"]
 
 T = TypeVar("T")
 
@@ -62,19 +61,6 @@ class Message:
     def size(self) -> int:
         """Bytes that it holds."""
         return len(self.topic) + len(self.payload)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Login:
-    """How to connect. ``status`` is a retained topic: "online", or "offline"."""
-
-    address: MqttAddress
-    password: str | None = field(repr=False)
-    tls: ssl.SSLContext | None
-    client_id: str
-    keepalive_s: int
-    status: str
-    qos: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ from streaming.events import (
 
 from ._buffer import Buffer, Rank
 from ._loop_thread import LoopThread
-from ._mqtt_address import MqttAddress, checked_prefix, checked_qos, topic_level
-from ._mqtt_link import Login, Message, MqttLink
+from ._mqtt_address import Login, MqttAddress, checked_prefix, checked_qos, topic_level
+from ._mqtt_link import Message, MqttLink
 from ._report import log_notice
 from ._text import Labels
 

@@ -41,6 +41,7 @@ class Broker:
         folder: for its configuration and its memory.
         users: names and passwords; anybody may connect by default.
         tls: certificate and key; no TLS by default.
+        clients: authority of the certificates that clients have to show; none by default.
         persistent: remembers messages and sessions, if it is ended by `terminate`.
     """
 
@@ -50,6 +51,7 @@ class Broker:
         *,
         users: dict[str, str] | None = None,
         tls: tuple[Path, Path] | None = None,
+        clients: Path | None = None,
         persistent: bool = False,
     ) -> None:
         self.port = free_port()
@@ -67,6 +69,8 @@ class Broker:
             lines += ["allow_anonymous false", f"password_file {passwords}"]
         if tls is not None:
             lines += [f"certfile {tls[0]}", f"keyfile {tls[1]}"]
+        if clients is not None:
+            lines += [f"cafile {clients}", "require_certificate true"]
         if persistent:
             lines += ["persistence true", f"persistence_location {folder}/"]
         self._config = folder / "mosquitto.conf"

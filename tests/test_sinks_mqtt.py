@@ -612,6 +612,19 @@ def test_tls_checks_who_the_broker_is(tmp_path: Path) -> None:
 
 @needs_mosquitto
 @needs_openssl
+def test_a_broker_may_ask_for_our_certificate(tmp_path: Path) -> None:
+    broker_pair, (ours, key) = self_signed(tmp_path, "broker"), self_signed(tmp_path, "ours")
+
+    async def main(url: str) -> None:
+        async with MqttSink(url, ca_file=broker_pair[0], cert_file=ours, key_file=key) as sink:
+            await sink.write(Final(text=" x"))
+
+    with Broker(tmp_path, tls=broker_pair, clients=ours) as broker:
+        asyncio.run(main(f"mqtts://localhost:{broker.port}"))
+
+
+@needs_mosquitto
+@needs_openssl
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of paho, when a handshake fails
 def test_a_tls_port_without_tls_and_the_other_way_round_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
