@@ -171,9 +171,14 @@ class CaptionsSink:
         server, self._server = self._server, None
         if server is None:
             return
+        from websockets.protocol import State
+
         server.close(close_connections=False)
         for viewer in self._viewers:
             viewer.end()
+        for connection in list(self._connections):
+            if connection.state is State.CONNECTING:  # browsers open some in advance
+                connection.transport.close()
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_LEAVE_S):
