@@ -55,6 +55,8 @@ __all__ = ["CaptionsSink", "parse_address"]
 
 _LEAVE_S = 0.8
 """Time for viewers to take the last events and say goodbye."""
+_ABORT_S = 0.2
+"""Time for connections that were cut off to be gone."""
 _PING_S = 20.0
 _OPEN_S = 5.0
 """Time for a request to arrive."""
@@ -135,7 +137,7 @@ class CaptionsSink:
         self._clear_after_s = clear_after_s
         self._max_viewers = max_viewers
         self._stall_limit_s = stall_limit_s
-        self._names: list[str] = []
+        self._names = ["localhost"]
         self._board = Board()
         self._viewers: set[Viewer] = set()
         self._connections: set[ServerConnection] = set()
@@ -180,13 +182,11 @@ class CaptionsSink:
             if connection.state is State.CONNECTING:  # browsers open some in advance
                 connection.transport.close()
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LEAVE_S):
-                    await server.wait_closed()
+            await _closed(server, _LEAVE_S)
         finally:
             for connection in list(self._connections):
                 connection.transport.abort()
-        await server.wait_closed()
+        await _closed(server, _ABORT_S)
 
     async def write(self, event: Event) -> None:
         """Hand the event to all viewers; does not wait for any of them."""
@@ -279,6 +279,8 @@ class CaptionsSink:
             return
         viewer = Viewer(self._snapshot, self._stall_limit_s)
         self._viewers.add(viewer)
+        if self._server is None:  # it came while the others were leaving
+            viewer.end()
         ignoring = asyncio.create_task(_ignore(connection, viewer))
         try:
             await viewer.feed(lambda data: connection.send(data, text=True))
@@ -296,6 +298,12 @@ class CaptionsSink:
             self._told = True
             text = f"there are {self._max_viewers} viewers of the captions; more are turned away"
             self.report(Notice(level="warning", code="captions", message=text))
+
+
+async def _closed(server: Server, limit_s: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            await server.wait_closed()
 
 
 async def _ignore(connection: ServerConnection, viewer: Viewer) -> None:

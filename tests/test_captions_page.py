@@ -246,6 +246,8 @@ def test_it_says_when_the_session_has_ended(driver: WebDriver, server: Server) -
     eventually(lambda: page.text("#status"), "The session has ended")
     late = Page(driver, server.url, {})
     eventually(lambda: late.text("#status"), "The session has ended")
+    server.write(Speech("b").start())
+    eventually(lambda: late.text("#status"), "")
 
 
 def test_it_comes_back_by_itself_after_a_restart(driver: WebDriver) -> None:
@@ -261,6 +263,18 @@ def test_it_comes_back_by_itself_after_a_restart(driver: WebDriver) -> None:
         second.write(Speech("new").commit(" Two."))
         eventually(page.rows, [[0, "Two.", ""]])
         eventually(lambda: page.text("#status"), "")
+
+
+def test_a_connection_that_died_without_a_word_is_replaced(
+    driver: WebDriver, server: Server
+) -> None:
+    page = Page(driver, server.url, {})
+    page.run("window.dead = socket; heard -= 60000")
+    eventually(lambda: page.text("#status"), "Connection lost. Trying again")
+    eventually(lambda: page.run("return socket !== dead && socket.readyState"), 1)
+    server.write(Speech().commit(" Hello."))
+    eventually(page.rows, [[0, "Hello.", ""]])
+    eventually(lambda: page.text("#status"), "")
 
 
 def test_a_viewer_too_many_is_told(driver: WebDriver) -> None:

@@ -600,9 +600,8 @@ def test_a_slow_viewer_is_skipped_ahead_and_told_and_the_session_does_not_wait()
             async with view(sink, sock=small_socket(sink), max_queue=1) as slow, view(sink) as fast:
                 fast_reading = asyncio.create_task(read_all(fast))
                 for seq, event in enumerate(big_events(600)):
-                    started = time.perf_counter()
-                    await sink.write(event)
-                    assert time.perf_counter() - started < 0.1
+                    with pytest.raises(StopIteration):  # it is done without waiting once
+                        sink.write(event).send(None)
                     if seq % 20 == 0:
                         await asyncio.sleep(0.005)  # the fast one keeps up
                 await write(sink, speech.commit(" the newest words"))
@@ -646,7 +645,7 @@ def test_leaving_takes_a_second_with_a_stopped_viewer_and_an_idle_stranger() -> 
             await write(sink, *big_events(200))
             await asyncio.sleep(0.05)
             started = time.perf_counter()
-        assert time.perf_counter() - started < 1.2
+        assert time.perf_counter() - started < 1.5
         idle.close()
         stopped.transport.abort()
         assert not sink._connections
@@ -660,9 +659,7 @@ def test_a_run_that_ends_gives_viewers_the_last_event_and_a_clean_close() -> Non
             socket = await view(sink)
             reading = asyncio.create_task(read_all(socket))
             await write(sink, *a_session(1))
-            started = time.perf_counter()
             await sink.__aexit__(None, None, None)
-            assert time.perf_counter() - started < 0.5
             reader = await reading
             assert reader.events[-1]["type"] == "session_ended"
             assert (socket.close_code, socket.close_reason) == (1000, "the session has ended")
