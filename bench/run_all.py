@@ -26,6 +26,7 @@ _ALL = (
     "memory",
     "start_up",
     "overhead",
+    "captions",
 )
 _TARGETS = (_HERE / "README.md", _HERE.parent / "README.md")
 
