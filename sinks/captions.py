@@ -32,8 +32,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import re
 import socket
 from collections.abc import Callable
 from types import TracebackType
@@ -42,6 +40,7 @@ from typing import TYPE_CHECKING, Any, Self
 from streaming.errors import ConfigurationError, SinkError
 from streaming.events import Event, Notice, event_to_json
 
+from ._captions.address import parse_address, reason
 from ._captions.board import Board
 from ._captions.viewer import Viewer
 from ._captions.wire import answer, is_loopback, message
@@ -70,27 +69,6 @@ _INCOMING_EVERY_S = 0.05
 _MORE_CONNECTIONS = 64
 """Connections besides the viewers': requests for the page, viewers that are turned away."""
 _TOO_MANY = 1013  # "try again later"
-_ADDRESS = re.compile(r"(?:(\[[^\]]*\]|[^:\[\]]*):)?([0-9]{1,5})")
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Read ``HOST:PORT``, ``[::1]:PORT``, ``:PORT`` or ``PORT``.
-
-    Returns:
-        Host, 127.0.0.1 where none is named, and port, 0 for any free one.
-
-    Raises:
-        ConfigurationError: it is none of these.
-    """
-    found = _ADDRESS.fullmatch(text.strip())
-    if found is None:
-        raise ConfigurationError(
-            f"{text!r} is no address with a port; write 127.0.0.1:8765, [::1]:8765 or 8765"
-        )
-    host, port = (found[1] or "").strip("[]"), int(found[2])
-    if port > 65_535:
-        raise ConfigurationError(f"port {port} does not exist; choose one from 1024 to 65535")
-    return host or "127.0.0.1", port
 
 
 class CaptionsSink:
@@ -247,7 +225,7 @@ class CaptionsSink:
                 max_queue=4,
             )
         except (OSError, UnicodeError) as error:
-            raise SinkError(f"cannot show captions at {self._where}: {_reason(error)}") from error
+            raise SinkError(f"cannot show captions at {self._where}: {reason(error)}") from error
 
     @property
     def _where(self) -> str:
@@ -317,15 +295,3 @@ async def _ignore(connection: ServerConnection, viewer: Viewer) -> None:
         pass
     finally:
         viewer.leave()
-
-
-def _reason(error: OSError | UnicodeError) -> str:
-    if isinstance(error, UnicodeError):
-        return "this is no name of a host; use 127.0.0.1"
-    if error.errno == errno.EADDRINUSE:
-        return "the port is in use; choose another one, or 0 for any that is free"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return "ports below 1024 are not for everybody; choose one from 1024 to 65535"
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-        return "this machine has no such address; use 127.0.0.1, or 0.0.0.0 for all it has"
-    return error.strerror or str(error)
