@@ -27,6 +27,7 @@ _ALL = (
     "start_up",
     "overhead",
     "echo",
+    "captions",
 )
 _TARGETS = (_HERE / "README.md", _HERE.parent / "README.md")
 
