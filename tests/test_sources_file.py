@@ -491,7 +491,7 @@ def test_a_missing_page_and_a_dead_server_are_told(served: str) -> None:
 def test_a_server_that_falls_silent_ends_the_audio_with_its_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sources._decode.READ_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("sources._open.READ_TIMEOUT_S", 0.3)
     size = 20 * SAMPLE_RATE * 2
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nContent-Length: %d\r\n\r\n" % size
     with socket.create_server(("127.0.0.1", 0)) as server:
