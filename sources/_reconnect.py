@@ -37,6 +37,8 @@ MAX_BACK_OFF_S = 8.0
 STEADY_S = 10.0
 """A connection that brought as much audio counts as a success; after shorter ones, attempts go
 on being counted."""
+OVERLAP = {"live_start_index": "-6"}
+"""Live HLS is read again from some segments back, and what was heard of them is left out."""
 OPENING_S = 0.5
 """Audio by which a recording is recognised that a server sends again from its beginning."""
 
@@ -84,6 +86,7 @@ class _Reading:
         stopped: Event,
     ) -> None:
         self._url, self._part, self._split, self._options = url, part, split, options
+        self._options_again = {**(options or {}), **OVERLAP}
         self._reconnect, self._opened, self._stopped = reconnect, opened, stopped
         self._header: Header | None = None
         self._read_s = 0.0  # place in the part
@@ -129,7 +132,7 @@ class _Reading:
                     self._url,
                     left,
                     split=self._split,
-                    options=self._options,
+                    options=self._options if self._header is None else self._options_again,
                     after_clock_s=self._clock_s,
                     opened=self._open,
                 )
@@ -188,7 +191,7 @@ class _Reading:
                     yield self._notice("info", "ended", "the same begins again: taken as its end")
                     raise _EndedError
             head[0] = first = self._placed(first, now_s - self._zero_s)
-            if self._told:
+            if self._told or first.lost_s:
                 self._told = False
                 lost = f"{first.lost_s:.1f} s of audio are" if first.lost_s else "nothing is"
                 yield self._notice("info", "reconnected", f"connected again; {lost} missing")
