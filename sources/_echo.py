@@ -1,20 +1,20 @@
 """What the loudspeaker says, removed from what the microphone hears.
 
-The canceller is WebRTC's AEC3 (package pywebrtc-audio), which finds the delay of the echo by
-itself as long as what is played is known no later than it is heard. This module keeps what
-was played, and finds the piece of it that belongs to a piece of the microphone's audio.
+The filter finds the delay of the echo by itself, as long as what is played is known no later
+than it is heard. This module keeps what was played, and finds the piece of it that belongs to
+a piece of the microphone's audio.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any
 
 import numpy as np
 
 from streaming.audio import SAMPLE_RATE, Samples, samples_from_seconds
-from streaming.errors import ConfigurationError
+
+from ._echo_filter import EchoFilter
 
 __all__ = ["ArrivalClock", "EchoRemover"]
 
@@ -56,18 +56,11 @@ class EchoRemover:
     """Takes what is played and what is heard, each in its own sample numbers.
 
     Raises:
-        ConfigurationError: pywebrtc-audio is not installed.
+        ConfigurationError: a package is not installed.
     """
 
     def __init__(self) -> None:
-        try:
-            from pywebrtc_audio import EchoCanceller
-        except ImportError:
-            raise ConfigurationError(
-                'echo cancellation is not installed: pip install "stream-transcribe[mic]", '
-                "or --no-echo-cancellation with headphones"
-            ) from None
-        self._canceller: Any = EchoCanceller(SAMPLE_RATE, 1)
+        self._filter = EchoFilter()
         self._played = np.zeros(0, np.float32)
         self._played_end = 0
         self._shift: int | None = None
@@ -104,5 +97,4 @@ class EchoRemover:
         low, high = max(start, first), min(played_end, self._played_end)
         if low < high:
             reference[low - start : high - start] = self._played[low - first : high - first]
-        cleaned: Samples = self._canceller.process(np.ascontiguousarray(heard), reference)
-        return np.clip(cleaned, -1.0, 1.0)
+        return self._filter.process(heard, reference)
