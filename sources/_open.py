@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.stream import Discard
 
 from streaming.errors import SourceError
 
@@ -147,6 +148,10 @@ def _audio_stream(container: InputContainer, name: str) -> AudioStream:
             f"{name} is encoded in a way that FFmpeg here cannot decode; "
             "convert it to wav, flac, mp3, ogg, ..."
         )
+    for other in container.streams:
+        # Or FFmpeg would fetch every variant of an HLS stream.
+        if other.index != stream.index:
+            other.discard = Discard.all
     return stream
 
 

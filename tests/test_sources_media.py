@@ -19,10 +19,14 @@ from encoded_audio import encode, wav_header
 from media_server import Handler, MediaServer, content, media_server, radio
 from rtsp_server import rtsp_server
 
+from sources._chunker import Chunker
+from sources._media_chunks import cut
+from sources._reconnect import read_url
 from sources.media import MediaSource
 from streaming.audio import SAMPLE_RATE, AudioChunk, Samples
 from streaming.errors import ConfigurationError, SourceError
 from streaming.events import Notice
+from streaming.testing import check_source
 
 fast = partial(MediaSource, pace="fast")
 
@@ -46,11 +50,13 @@ class Heard:
         self.arrivals_s: list[float] = []
         self.notices: list[Notice] = []
         self.error = ""
+        self.entered_s = 0.0
         asyncio.run(self._listen(source, most))
 
     async def _listen(self, source: MediaSource, most: int) -> None:
         try:
             async with source:
+                self.entered_s = asyncio.get_running_loop().time()
                 async for item in source:
                     if isinstance(item, Notice):
                         self.notices.append(item)
@@ -81,10 +87,9 @@ class Heard:
         return [notice.code for notice in self.notices]
 
     def assert_never_ahead(self) -> None:
-        """No chunk came before its place on a clock that the first one started."""
-        zero_s = self.arrivals_s[0] - self.chunks[0].end_sample / SAMPLE_RATE
+        """No chunk came before its place on a clock that began when the source was entered."""
         for chunk, arrival_s in zip(self.chunks, self.arrivals_s, strict=True):
-            assert arrival_s - zero_s > chunk.end_sample / SAMPLE_RATE - 0.02
+            assert arrival_s - self.entered_s > chunk.end_sample / SAMPLE_RATE - 0.005
 
 
 def find(piece: Samples, whole: Samples) -> tuple[int, float]:
@@ -310,10 +315,26 @@ def test_a_finished_playlist_is_a_recording(
     np.testing.assert_allclose(part, heard.audio[104_000:136_000], atol=0.01)
 
 
+def test_of_a_playlist_s_variants_one_alone_is_fetched(
+    server: MediaServer, segments: list[Segment], speech: Samples
+) -> None:
+    one = playlist(segments, 0, len(segments), ended=True)
+    server.routes["/low.m3u8"] = content(one)
+    server.routes["/high.m3u8"] = content(one.replace(b"\n/", b"\n/high/"))
+    for number, (_, segment) in enumerate(segments):
+        server.routes[f"/{number}.ts"] = server.routes[f"/high/{number}.ts"] = content(segment)
+    variants = [f"#EXT-X-STREAM-INF:BANDWIDTH={b}\n/{n}.m3u8" for b, n in ((1, "low"), (9, "high"))]
+    server.routes["/a.m3u8"] = content("\n".join(["#EXTM3U", *variants, ""]).encode())
+    heard = Heard(fast(f"{server.url}/a.m3u8"))
+    assert len(heard.audio) == pytest.approx(len(speech), abs=2048)
+    last = f"{len(segments) - 1}.ts"
+    assert len([path for path, _ in server.requests if path.endswith(f"/{last}")]) == 1
+
+
 def test_a_live_playlist_is_handed_out_in_real_time_and_whole(
     server: MediaServer, segments: list[Segment], speech: Samples
 ) -> None:
-    Broadcast(server, segments, end=6)
+    Broadcast(server, segments, end=5)
     source = fast(f"{server.url}/live.m3u8")
     heard = Heard(source)
     assert source.live
@@ -322,8 +343,8 @@ def test_a_live_playlist_is_handed_out_in_real_time_and_whole(
     assert not heard.notices
     assert not heard.gaps
     heard.assert_never_ahead()
-    assert heard.arrivals_s[-1] - heard.arrivals_s[0] > 5.5
-    assert len(heard.audio) == pytest.approx(6 * SAMPLE_RATE, abs=3000)
+    assert heard.arrivals_s[-1] - heard.arrivals_s[0] > 4.5
+    assert len(heard.audio) == pytest.approx(5 * SAMPLE_RATE, abs=3000)
     place, alike = find(heard.audio[16_000:], speech)
     assert place == pytest.approx(SAMPLE_RATE, abs=2048)
     assert alike > 0.95
@@ -332,14 +353,14 @@ def test_a_live_playlist_is_handed_out_in_real_time_and_whole(
 def test_a_live_playlist_that_was_away_goes_on_where_it_was(
     server: MediaServer, segments: list[Segment], speech: Samples
 ) -> None:
-    broadcast = Broadcast(server, segments, end=8)
-    broadcast.away = (1.0, 3.0)
-    heard = Heard(MediaSource(f"{server.url}/live.m3u8"))
+    broadcast = Broadcast(server, segments, end=11)
+    broadcast.away = (0.5, 2.5)
+    heard = Heard(MediaSource(f"{server.url}/live.m3u8", duration_s=5.5))
     assert not heard.error
     assert heard.codes == ["reconnecting", "reconnected"]
     assert not heard.gaps  # all of it was still in the playlist
     heard.assert_never_ahead()
-    assert len(heard.audio) == pytest.approx(8 * SAMPLE_RATE, abs=3000)
+    assert len(heard.audio) == 5.5 * SAMPLE_RATE
     assert find(heard.audio[16_000:], speech)[1] > 0.95
 
 
@@ -348,7 +369,7 @@ def test_what_left_a_live_playlist_meanwhile_is_a_gap(
 ) -> None:
     broadcast = Broadcast(server, segments, end=11)
     broadcast.away, broadcast.window, broadcast.skips = (0.5, 1.5), 3, 4
-    heard = Heard(MediaSource(f"{server.url}/live.m3u8"))
+    heard = Heard(MediaSource(f"{server.url}/live.m3u8", duration_s=8.0))
     assert not heard.error
     ((gap_s, reason),) = heard.gaps
     assert reason == "reconnect"
@@ -377,30 +398,30 @@ def test_a_radio_s_break_is_a_gap_of_the_time_that_was_lost(
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     body = (tmp_path / "a.mp3").read_bytes()
-    server.routes["/radio"] = radio(body, 8000, off_air=lambda now_s: 3.0 < now_s < 4.5)
-    source = MediaSource(f"{server.url}/radio", duration_s=7.0)
+    server.routes["/radio"] = radio(body, 8000, off_air=lambda now_s: 2.0 < now_s < 3.0)
+    source = MediaSource(f"{server.url}/radio", duration_s=5.0)
     heard = Heard(source)
     assert source.live
     assert not heard.error
     assert heard.codes == ["reconnecting", "reconnected"]
     ((gap_s, reason),) = heard.gaps
     assert reason == "reconnect"
-    assert 1.3 < gap_s < 2.7
+    assert 0.8 < gap_s < 2.2
     heard.assert_never_ahead()
-    assert heard.chunks[-1].end_sample == 7 * SAMPLE_RATE
-    before = heard.chunks[5:25]
+    assert heard.chunks[-1].end_sample == 5 * SAMPLE_RATE
+    before = heard.chunks[5:15]
     place, alike = find(np.concatenate([c.samples for c in before]), speech)
     begin = place - before[0].start_sample
     assert alike > 0.9
-    after = [c for c in heard.chunks if c.start_sample > 5 * SAMPLE_RATE]
+    after = [c for c in heard.chunks if c.start_sample > 4 * SAMPLE_RATE]
     place, alike = find(np.concatenate([c.samples for c in after]), speech)
     assert alike > 0.9
     assert place - begin == pytest.approx(after[0].start_sample, abs=0.5 * SAMPLE_RATE)
 
 
 def test_rtsp_is_live_and_its_break_is_a_gap_of_the_time_that_was_lost(speech: Samples) -> None:
-    with rtsp_server(speech, breaks_s=[2.5]) as server:
-        source = MediaSource(server.url, duration_s=5.0)
+    with rtsp_server(speech, breaks_s=[1.8]) as server:
+        source = MediaSource(server.url, duration_s=4.0)
         heard = Heard(source)
         assert source.live
         assert not heard.error
@@ -429,6 +450,28 @@ def test_a_recording_without_a_length_is_not_played_twice(
     assert not heard.error
     assert heard.codes == ["reconnecting", "ended"]
     assert len(heard.audio) == 32_000
+
+
+def test_split_channels_break_and_go_on_together(
+    tmp_path: Path, server: MediaServer, speech: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sources._reconnect.BACK_OFF_S", 0.05)
+    stereo = np.stack([speech, speech[::-1]], axis=1)
+    body = encode(tmp_path / "a.flac", "flac", stereo, SAMPLE_RATE, "stereo").read_bytes()
+    server.routes["/a.flac"] = content(body, breaks=[len(body) // 2])
+    items = list(cut(read_url(f"{server.url}/a.flac", split=True), Chunker(0.1), Chunker(0.1)))
+    pairs = [item for item in items if not isinstance(item, Notice)]
+    assert len(items) - len(pairs) == 2
+    for channel in (0, 1):
+        audio = np.concatenate([pair[channel].samples for pair in pairs])
+        np.testing.assert_allclose(audio, stereo[:, channel], atol=1e-4)
+
+
+def test_a_media_source_keeps_the_contract(server: MediaServer, segments: list[Segment]) -> None:
+    server.routes["/a.flac"] = content(JFK.read_bytes())
+    asyncio.run(check_source(lambda: fast(f"{server.url}/a.flac")))
+    Broadcast(server, segments, end=11)
+    asyncio.run(check_source(lambda: MediaSource(f"{server.url}/live.m3u8"), ends=False))
 
 
 # What cannot be read.
