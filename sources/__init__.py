@@ -26,12 +26,14 @@ point of the group ``streaming.sources``.
 """
 
 from .file import FileSource
+from .media import MediaSource
 from .pcm_stdin import PcmStdinSource
 from .push import PushSource
 from .synthetic import Noise, Silence, SyntheticSource, Tone
 
 __all__ = [
     "FileSource",
+    "MediaSource",
     "Noise",
     "PcmStdinSource",
     "PushSource",

@@ -13,6 +13,7 @@ from typing import Any
 from policies.endpointing import TrailingSilence
 from policies.trimming import TrimAtWord
 from sources.file import FileSource
+from sources.media import MediaSource
 
 from ..backends.pool import BackendPool
 from ..errors import ConfigurationError
@@ -216,7 +217,7 @@ async def transcribe(
     """Transcribe a source, or a media file by its path, and yield the events.
 
     Args:
-        source: a source, or what `sources.file.FileSource` opens; a path is read at
+        source: a source, or a path or URL, which is read at
             ``pace`` "fast" unless another is given.
         sinks: where events go besides.
         worker: a loaded model to share; its own one is made and closed otherwise.
@@ -228,7 +229,8 @@ async def transcribe(
     """
     if isinstance(source, str | Path):
         settings = Settings(**{"pace": "fast", **choices})
-        source = FileSource(source, pace=settings.pace)
+        address = isinstance(source, str) and "://" in source
+        source = (MediaSource if address else FileSource)(str(source), pace=settings.pace)
     else:
         settings = Settings(**choices)
     pipeline = await asyncio.to_thread(

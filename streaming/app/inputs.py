@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sources.file import FileSource
+from sources.media import MediaSource
 from sources.pcm_stdin import PcmStdinSource
 
 from ..errors import ConfigurationError
@@ -32,4 +33,4 @@ def make_source(name: str, pace: Pace) -> Source:
         if not isinstance(source, Source):
             raise ConfigurationError(f"{scheme} is not a source: see streaming/protocols.py")
         return source
-    return FileSource(name, pace=pace)
+    return MediaSource(name, pace=pace) if separator else FileSource(name, pace=pace)
