@@ -28,6 +28,8 @@ point of the group ``streaming.sources``.
 from .file import FileSource
 from .pcm_stdin import PcmStdinSource
 from .push import PushSource
+from .record import RecordingSource
+from .replay import ReplaySource
 from .synthetic import Noise, Silence, SyntheticSource, Tone
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "Noise",
     "PcmStdinSource",
     "PushSource",
+    "RecordingSource",
+    "ReplaySource",
     "Silence",
     "SyntheticSource",
     "Tone",

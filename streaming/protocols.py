@@ -27,6 +27,7 @@ __all__ = [
     "CommitPolicy",
     "EndpointPolicy",
     "Hypothesis",
+    "Pausable",
     "Reporting",
     "Sink",
     "Source",
@@ -68,6 +69,22 @@ class Source(Protocol):
     ) -> None: ...
 
     def __aiter__(self) -> AsyncIterator[SourceItem]: ...
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    """A source that is told while nobody listens, so that it does not keep what it hears then.
+
+    What it yields meanwhile is thrown away.
+    """
+
+    def pause(self) -> None:
+        """Nobody listens from now on."""
+        ...
+
+    def resume(self) -> None:
+        """Somebody listens again."""
+        ...
 
 
 @runtime_checkable

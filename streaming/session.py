@@ -28,6 +28,7 @@ from .events import (
     Committed,
     Event,
     FinalReason,
+    Flushed,
     Notice,
     SessionEnded,
     SessionStarted,
@@ -212,6 +213,8 @@ class Session:
     def flush(self, clock_s: float, reason: FinalReason = "flush") -> list[Event]:
         """Close the running utterance now. Audio may go on."""
         events: list[Event] = []
+        if reason == "flush":
+            events.append(Flushed(at_s=seconds(self.audio_end), at_sample=self.audio_end))
         self._end_stretch(events, reason)
         self._begin_stretch(self.audio_end)
         return self._stamp(events, clock_s)
@@ -354,6 +357,8 @@ class Session:
                 start_s=seconds(self.audio_end),
                 end_s=seconds(chunk.start_sample),
                 reason=chunk.gap_reason or "gap",
+                start_sample=self.audio_end,
+                end_sample=chunk.start_sample,
             )
         ]
         if missing <= _ZERO_FILL_SAMPLES:
