@@ -28,6 +28,7 @@ __all__ = [
     "EndpointPolicy",
     "Hypothesis",
     "Pausable",
+    "PromptChecking",
     "Reporting",
     "Sink",
     "Source",
@@ -250,6 +251,19 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the model. No call may follow."""
+        ...
+
+
+@runtime_checkable
+class PromptChecking(Protocol):
+    """A backend that knows how long a prompt may be."""
+
+    def check_prompt(self, prompt: str) -> None:
+        """See that nothing of a session's ``Window.prompt`` would be cut off. Thread-safe.
+
+        Raises:
+            ConfigurationError: it is too long.
+        """
         ...
 
 
