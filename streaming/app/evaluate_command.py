@@ -200,17 +200,17 @@ async def measure_log(
     Raises:
         ConfigurationError: the log cannot be measured, or is of another model.
     """
-    started = events[0] if events else None
-    if isinstance(started, SessionStarted) and started.options.get("pace") == "simulated":
-        raise ConfigurationError("the event log is of a simulated run, which was not live")
+    language = settings.languages[0] or clip.language
+    measure(events, (), language=language)  # a log that cannot be measured is told at once
+    (started,) = [event for event in events if isinstance(event, SessionStarted)]
+    if started.options.get("pace") != "realtime":
+        raise ConfigurationError("the event log is of a simulated run; leave --events out")
     worker.start()
     backend = await worker.ready()
-    if isinstance(started, SessionStarted) and started.model != backend.model:
+    if backend.model != started.model:
         raise ConfigurationError(
             f"the event log is of {started.model}; evaluate it with --model {started.model}"
         )
-    language = settings.languages[0] or clip.language
-    measure(events, (), language=language)  # a log that cannot be measured is told at once
     offline = await offline_words(clip, settings, worker)
     return measure(events, offline, reference=clip.reference, language=language, name=clip.name)
 
