@@ -85,7 +85,7 @@ def test_the_file_holds_what_is_passed_on_bit_for_bit(extension: str, tmp_path: 
 
 @FORMATS
 def test_audio_of_16_bits_is_passed_on_as_it_is(extension: str, tmp_path: Path) -> None:
-    samples = (np.arange(-32_768, 32_768, dtype=np.float32)) / 32_768
+    samples = np.arange(-32_768, 32_768).astype(np.float32) / np.float32(32_768)
     passed = record(chunks_of(samples), tmp_path / f"talk{extension}")
     assert np.array_equal(audio(passed), samples)
     assert np.array_equal(read(tmp_path / f"talk{extension}"), samples)
@@ -97,7 +97,7 @@ def test_lost_audio_is_silence_so_that_times_are_those_of_the_stream(
 ) -> None:
     path = tmp_path / f"talk{extension}"
     samples = noise(3200)
-    items = [
+    items: list[AudioChunk | Flush] = [
         AudioChunk(samples[:1600], 700, "late"),
         Flush(),
         AudioChunk(samples[1600:], 100_000, "overflow"),
@@ -243,7 +243,7 @@ def test_a_live_source_does_not_wait_for_a_slow_disk(
     async def run() -> list[SourceItem]:
         source = ScriptedSource(chunks_of(noise(40 * SAMPLE_RATE)), live=True)
         async with RecordingSource(source, tmp_path / "talk.wav") as recording:
-            items = [item async for item in recording if not isinstance(item, Flush)]
+            items = [item async for item in recording]
             stalled.release.set()
             return items
 

@@ -28,7 +28,13 @@ def chunk(start: int, end: int, reason: str = "") -> AudioChunk:
 
 
 def test_pieces_are_counted_from_the_start_a_gap_or_a_flush() -> None:
-    items = [chunk(0, 1000), chunk(1000, 2000), Flush(), chunk(2000, 3700), chunk(5000, 6601, "x")]
+    items: list[SourceItem] = [
+        chunk(0, 1000),
+        chunk(1000, 2000),
+        Flush(),
+        chunk(2000, 3700),
+        chunk(5000, 6601, "x"),
+    ]
     assert regular(items) == [
         (0, 1600, ""),
         (1600, 2000, ""),
