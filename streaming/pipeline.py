@@ -78,7 +78,7 @@ class Pipeline:
         self._worker = worker
         self._parts = parts
         self._sinks = list(sinks)
-        self._pace = pace
+        self.pace = pace
         self._pass_cost_s = pass_cost_s
         self._final_worker = final_worker
         self._owned = [
@@ -106,7 +106,7 @@ class Pipeline:
             if isinstance(self._backend, PromptChecking):
                 self._backend.check_prompt(self._parts.options.whole_prompt)
             if self._final_worker is not None and (
-                self._pace != "realtime" or self._final_worker.loaded.done()
+                self.pace != "realtime" or self._final_worker.loaded.done()
             ):
                 await self._final_worker.ready()
             for sink in self._sinks:
@@ -149,7 +149,7 @@ class Pipeline:
         if self._running:
             raise RuntimeError("a pipeline runs once; make another one")
         session = self._session = await self._make_session()
-        works: list[Work] = [Passes(session, self._worker, urgent=self._pace == "realtime")]
+        works: list[Work] = [Passes(session, self._worker, urgent=self.pace == "realtime")]
         if self._final_worker is not None:
             works.append(Refinements(session, self._final_worker))
         self._running = True
@@ -228,7 +228,7 @@ class Pipeline:
             parts = replace(parts, options=replace(parts.options, language="en"))
         refiner = None
         if self._final_worker is not None:
-            drops = self._source.live and self._pace == "realtime"
+            drops = self._source.live and self.pace == "realtime"
             refiner = Refiner(parts.options, live_model=backend.model, drops=drops)
         # The mel kernel may have to be compiled.
         return await asyncio.to_thread(
@@ -237,7 +237,7 @@ class Pipeline:
 
     def _described(self) -> dict[str, Any]:
         """Options for the first event; ``final_model`` is there if utterances are refined."""
-        described = {**self._parts.described, "pace": self._pace}
+        described = {**self._parts.described, "pace": self.pace}
         if self._final_worker is None:
             described.pop("final_model", None)
         else:
@@ -245,9 +245,9 @@ class Pipeline:
         return described
 
     def _drive(self, session: Session, works: Sequence[Work]) -> AsyncGenerator[Event, None]:
-        if self._pace == "simulated":
+        if self.pace == "simulated":
             return drive_simulated(session, self._input, works, pass_cost_s=self._pass_cost_s)
-        if self._pace == "fast":
+        if self.pace == "fast":
             return drive_fast(session, self._input, works)
         return drive_live(session, self._input, works, live=self._source.live)
 

@@ -1,0 +1,144 @@
+"""Several sessions side by side, as one stream of events: the two ends of a call, say."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from types import TracebackType
+from typing import Self
+
+from .errors import ConfigurationError, StreamingError
+from .events import Event, Notice
+from .pipeline import Pipeline
+from .protocols import Reporting, Sink, Status
+
+__all__ = ["PipelineGroup"]
+
+
+class PipelineGroup:
+    """Runs pipelines at once into the same sinks: a `Pipeline` of several sessions.
+
+    Events come in the order they happen, so that those of sources that share their pace are
+    in the order of the audio. Where one session fails, the input of the others is taken as
+    ended, what was heard is finished, and the error is raised at the end.
+
+    Args:
+        pipelines: fresh ones without sinks of their own; they may share a backend pool, and
+            should share the clock of their audio.
+        sinks: where events go; each sees every event of every session.
+
+    Raises:
+        ConfigurationError: one has simulated pace; every session would have a clock, and a
+            core, of its own.
+    """
+
+    def __init__(self, pipelines: Sequence[Pipeline], sinks: Sequence[Sink] = ()) -> None:
+        if any(pipeline.pace == "simulated" for pipeline in pipelines):
+            raise ConfigurationError(
+                "several sessions cannot run at --pace simulated; use realtime or fast"
+            )
+        self._pipelines = list(pipelines)
+        self._sinks = list(sinks)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            for pipeline in self._pipelines:
+                await stack.enter_async_context(pipeline)
+            for sink in self._sinks:
+                if isinstance(sink, Reporting):
+                    sink.report = self.say
+                await stack.enter_async_context(sink)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.__aexit__(exc_type, exc, traceback)
+
+    async def run(self) -> None:
+        """Run to the end of all inputs; raises as `events` does."""
+        async with aclosing(self.events()) as events:
+            async for _ in events:
+                pass
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Run to the end of all inputs, yielding each event once the sinks have it.
+
+        Raises:
+            StreamingError: the first error of a session, once the others have ended.
+            SinkError: a destination failed; this ends all at once.
+        """
+        errors: list[StreamingError] = []
+        streams = [pipeline.events() for pipeline in self._pipelines]
+        due = {asyncio.ensure_future(_next(stream)): stream for stream in streams}
+        try:
+            while due:
+                done, _ = await asyncio.wait(due, return_when=asyncio.FIRST_COMPLETED)
+                happened: list[Event] = []
+                for task in done:
+                    stream = due.pop(task)
+                    try:
+                        happened.append(task.result())
+                    except StopAsyncIteration:
+                        continue
+                    except StreamingError as error:
+                        errors.append(error)
+                        self.stop()
+                        continue
+                    due[asyncio.ensure_future(_next(stream))] = stream
+                for event in sorted(happened, key=lambda event: event.clock_s):
+                    for sink in self._sinks:
+                        await sink.write(event)
+                    yield event
+        finally:
+            for task in due:
+                task.cancel()
+            await asyncio.gather(*due, return_exceptions=True)
+            for stream in streams:
+                await stream.aclose()
+        if errors:
+            raise errors[0]
+
+    @property
+    def running(self) -> bool:
+        """True from the first event on."""
+        return any(pipeline.running for pipeline in self._pipelines)
+
+    def stop(self) -> None:
+        """Take all inputs as ended; what was heard is still finished."""
+        for pipeline in self._pipelines:
+            pipeline.stop()
+
+    def flush(self) -> None:
+        """Close the running utterances now, without waiting for silence."""
+        for pipeline in self._pipelines:
+            pipeline.flush()
+
+    def pause(self) -> None:
+        """Close the running utterances and take no audio until `resume`."""
+        for pipeline in self._pipelines:
+            pipeline.pause()
+
+    def resume(self) -> None:
+        """Take audio again."""
+        for pipeline in self._pipelines:
+            pipeline.resume()
+
+    def say(self, notice: Notice) -> None:
+        """Put a notice among the events of the first session."""
+        self._pipelines[0].say(notice)
+
+    def status(self) -> Sequence[Status]:
+        """What each session is doing right now, in the order of the pipelines."""
+        return [pipeline.status() for pipeline in self._pipelines]
+
+
+async def _next(events: AsyncGenerator[Event, None]) -> Event:
+    """``anext`` as a coroutine; a task may not end with `StopAsyncIteration` otherwise."""
+    return await anext(events)
