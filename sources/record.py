@@ -63,8 +63,8 @@ class RecordingSource:
         return getattr(self._source, "length_s", None)
 
     def pause(self) -> None:
-        """Record silence from now on."""
-        self._paused = True
+        """Record silence from now on; what is not live waits, and nothing of it is lost."""
+        self._paused = self.live
 
     def resume(self) -> None:
         """Record again."""

@@ -452,3 +452,13 @@ def test_nothing_is_recorded_while_the_pipeline_is_paused(tmp_path: Path) -> Non
     assert not heard[dropped.start_sample : dropped.end_sample].any()
     heard[dropped.start_sample : dropped.end_sample] = script.audio()[32_000:80_000]
     assert np.abs(heard - script.audio()).max() <= 1 / 32768
+
+
+def test_a_file_waits_in_a_pause_and_is_recorded_whole(tmp_path: Path) -> None:
+    async def run() -> None:
+        recording = RecordingSource(ScriptedSource(chunks_of(noise(9000))), tmp_path / "talk.wav")
+        recording.pause()
+        await drain(recording)
+
+    asyncio.run(run())
+    assert np.abs(read(tmp_path / "talk.wav") - noise(9000)).max() <= 1 / 32768

@@ -316,6 +316,27 @@ def test_a_session_replaces_at_its_end_and_the_model_sees_what_it_heard() -> Non
         assert texts[5].strip() not in event_to_json(event)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_the_promises_hold_however_the_model_hears(seed: int) -> None:
+    script = say(9, 20, pause_s=0.9)
+    texts = [word.text for word in script.words]
+    rules = rules_of(
+        {text + after: "*" for text, after in zip(texts[::2], texts[1::2], strict=False)}
+        | {texts[3]: "Three", "".join(texts[20:25]): "FIVE"}
+    )
+    noise = Noise(respelled=0.3, misheard=0.05, unsure=0.5, loops=0.1, invented=0.2, jitter_s=0.1)
+    parts = make_parts(max_utterance_s=3.0)
+    items = chunks_of(script.audio())
+    plain = simulate(items, ScriptedBackend(script, noise, seed=seed), parts)
+    seen = simulate(
+        items, ScriptedBackend(script, noise, seed=seed), replace(parts, replacements=rules)
+    )
+    assert check_events(seen) == []
+    wanted = [rules.rewrite(event.words)[0] for event in plain if isinstance(event, Final)]
+    assert [list(event.words) for event in seen if isinstance(event, Final)] == wanted
+    assert [word for words in wanted for word in words if "*" in word.text]
+
+
 def test_a_delay_counts_when_a_word_really_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
     delays: list[float] = []
     monkeypatch.setattr(SessionMetrics, "committed", lambda _, delay_s: delays.append(delay_s))
