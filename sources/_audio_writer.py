@@ -133,7 +133,7 @@ class AudioWriter:
     def _run(self) -> None:
         try:
             self._write_all()
-        except (OSError, ValueError) as error:  # FFmpeg's errors are both
+        except Exception as error:  # FFmpeg has many, and somebody waits for this thread
             self.error = self.error or self._failure(getattr(error, "strerror", "") or str(error))
         self._opened = True
         self._wake()

@@ -141,3 +141,11 @@ def test_a_recording_is_heard_with_the_gaps_and_flushes_of_its_log(
     code, _, err = evaluate(capsys, recording, *fixed[:-1], tmp_path / "talk.jsonl")
     assert code == 2
     assert "talk.jsonl is an input" in err
+
+
+@pytest.mark.usefixtures("scripted")
+@pytest.mark.parametrize("audio", ["", ".", "/"])
+def test_a_folder_is_no_recording(audio: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = evaluate(capsys, audio, "--pass-cost", "0.1")
+    assert code == 2
+    assert "is a directory; name an audio file in it" in err

@@ -217,7 +217,7 @@ async def measure_log(
 
 def _log_beside(clip: Clip) -> Path | None:
     """The event log of the session that made a recording."""
-    beside = clip.audio.with_suffix(".jsonl")
+    beside = clip.audio.parent / f"{clip.audio.stem}.jsonl"
     return beside if is_log(beside) else None
 
 
