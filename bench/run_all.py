@@ -22,6 +22,7 @@ _ALL = (
     "policies",
     "margin",
     "compare",
+    "hotwords",
     "sessions",
     "memory",
     "start_up",

@@ -29,6 +29,8 @@ from .file import FileSource
 from .media import MediaSource
 from .pcm_stdin import PcmStdinSource
 from .push import PushSource
+from .record import RecordingSource
+from .replay import ReplaySource
 from .synthetic import Noise, Silence, SyntheticSource, Tone
 
 __all__ = [
@@ -37,6 +39,8 @@ __all__ = [
     "Noise",
     "PcmStdinSource",
     "PushSource",
+    "RecordingSource",
+    "ReplaySource",
     "Silence",
     "SyntheticSource",
     "Tone",

@@ -22,6 +22,7 @@ from ..group import PipelineGroup
 from ..models import Ct2Store, ModelStore, Progress, is_ggml
 from ..pipeline import Pipeline
 from ..protocols import Backend, Sink, Source
+from ..replacements import Replacements
 from ..session import SessionParts
 from .registry import POLICIES, VADS, build, maker
 from .settings import Settings, default_threads
@@ -139,7 +140,8 @@ def make_parts(settings: Settings) -> SessionParts:
     """The parts of one session. Creating a detector takes a moment: not for the event loop.
 
     Raises:
-        ConfigurationError: an unknown policy or detector, or parameters they do not take.
+        ConfigurationError: an unknown policy or detector, or parameters they do not take; or
+            replacements that cannot be read.
     """
     return SessionParts(
         vad=build(settings.vad, "streaming.vads", VADS),
@@ -149,6 +151,7 @@ def make_parts(settings: Settings) -> SessionParts:
         options=settings.transcriber_options(),
         vad_options=settings.vad_options(),
         label=settings.label,
+        replacements=None if settings.replace is None else Replacements.read(settings.replace),
         described=settings.described(),
     )
 

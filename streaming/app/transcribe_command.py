@@ -16,7 +16,7 @@ from ..pipeline import Pipeline
 from ..protocols import Sink
 from .compose import make_pipeline
 from .inputs import make_source
-from .options import CommandParser, add_run_options, finite_number, settings_from
+from .options import CommandParser, add_run_options, files_read, finite_number, settings_from
 from .outputs import FORMATS, check_paths, make_sinks
 from .progress import command_workers
 
@@ -48,7 +48,7 @@ def transcribe_command(argv: Sequence[str]) -> int:
     if not arguments.input:
         parser.error("what should be transcribed? give a FILE, a URL or -")
     settings = settings_from(arguments, pass_cost_s=arguments.pass_cost)
-    check_paths([arguments.input], arguments.output)
+    check_paths([arguments.input, *files_read(arguments)], arguments.output)
     sinks = make_sinks(arguments.format, arguments.output, arguments.sink, raw=arguments.raw)
     source = make_source(arguments.input, settings.pace)
     with command_workers(settings) as (worker, final_worker):
