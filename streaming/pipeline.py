@@ -177,6 +177,11 @@ class Pipeline:
             raise session.refiner.error
 
     @property
+    def label(self) -> str:
+        """The session's name, for people."""
+        return self._parts.label
+
+    @property
     def running(self) -> bool:
         """True from the first event on."""
         return self._running

@@ -187,26 +187,34 @@ def make_run(
     settings: Settings,
     *,
     sinks: Sequence[Sink],
+    logs: Mapping[str, Sink],
     worker: BackendPool,
     final_worker: BackendPool | None = None,
-) -> Pipeline | PipelineGroup:
+) -> PipelineGroup:
     """A session for each source, with its label, on one model.
+
+    Args:
+        sources: by label.
+        settings: of every session.
+        sinks: for the events of all.
+        logs: by label, for the events of one.
+        worker: a pool for the model.
+        final_worker: the same for the final model.
 
     Raises:
         ConfigurationError: a choice that cannot work.
     """
-    one = len(sources) == 1
     pipelines = [
         make_pipeline(
             source,
             replace(settings, label=label),
-            sinks=sinks if one else (),
+            sinks=[logs[label]] if label in logs else [],
             worker=worker,
             final_worker=final_worker,
         )
         for label, source in sources.items()
     ]
-    return pipelines[0] if one else PipelineGroup(pipelines, sinks)
+    return PipelineGroup(pipelines, sinks)
 
 
 async def transcribe(
