@@ -100,6 +100,10 @@ class _Reading:
     def blocks(self) -> Generator[Block | Notice, None, None]:
         """Everything, until there is no more to come."""
         while (reason := (yield from self._connection())) is not None:
+            if reason and not self._reconnect:
+                raise SourceError(
+                    f"{shown(self._url)} breaks off at {self._read_s:.1f} s: {reason}"
+                )
             now_s = time.monotonic()
             if not self._attempts:
                 self._broke_s = now_s
@@ -139,6 +143,8 @@ class _Reading:
             ) as blocks:
                 yield from self._resumed(blocks)
         except _EndedError:
+            if self._told:
+                yield self._notice("warning", "ended", "it has ended meanwhile; its end is missing")
             return None
         except BrokenOffError as error:
             if not (self._reconnect and self._read_s):
@@ -168,7 +174,7 @@ class _Reading:
 
     def _end(self) -> str | None:
         """Why blocks ended without an error: None if all was read."""
-        if self._header is None or not self._reconnect or self._left() is None:
+        if self._header is None or self._left() is None:
             return None
         if self._header.kind == "hls":
             return ""
@@ -188,6 +194,7 @@ class _Reading:
             if self._may_begin_again:
                 head += _taken(blocks, OPENING_S)
                 if _same(head, self._opening):
+                    self._told = False
                     yield self._notice("info", "ended", "the same begins again: taken as its end")
                     raise _EndedError
             head[0] = first = self._placed(first, now_s - self._zero_s)
@@ -195,7 +202,7 @@ class _Reading:
                 self._told = False
                 lost = f"{first.lost_s:.1f} s of audio are" if first.lost_s else "nothing is"
                 yield self._notice("info", "reconnected", f"connected again; {lost} missing")
-        steady_s = self._read_s + STEADY_S
+        steady_s = self._read_s + first.lost_s + STEADY_S
         for block in chain(head, blocks):
             if self._may_begin_again and self._read_s < OPENING_S:
                 self._opening.append(block)

@@ -42,9 +42,10 @@ class MediaSource(ThreadedSource[AudioChunk | Notice]):
     sender. What arrives later comes at once, catching up at one and a half times real time.
 
     When a connection breaks, a `Notice` "reconnecting" says so, and "reconnected" that it is
-    back; messages name the host, and neither users nor passwords nor queries of an address. A
-    live stream goes on behind a gap (reason "reconnect") as long as the audio that is missing; a
-    recording goes on where it was. A server that stays away for two minutes is an error.
+    back or "ended" that there is no more; messages name the host, and neither users nor passwords
+    nor queries of an address. A live stream goes on behind a gap (reason "reconnect") as long as
+    the audio that is missing; a recording goes on where it was. A server that stays away for two
+    minutes is an error.
 
     Args:
         url: ``https://...``, ``rtsp://...``, ... A playlist from the network may name other

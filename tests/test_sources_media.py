@@ -175,6 +175,16 @@ def test_without_reconnecting_a_break_is_an_error(server: MediaServer) -> None:
     assert not heard.notices
 
 
+def test_without_reconnecting_a_live_playlist_that_goes_is_an_error(
+    server: MediaServer, segments: list[Segment]
+) -> None:
+    broadcast = Broadcast(server, segments, end=11)
+    broadcast.away = (0.3, 60.0)
+    heard = Heard(MediaSource(f"{server.url}/live.m3u8", reconnect=False))
+    assert "/live.m3u8 breaks off at " in heard.error
+    assert "503" in heard.error or "5XX" in heard.error
+
+
 def test_a_server_that_stays_away_is_given_up(
     server: MediaServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -362,6 +372,16 @@ def test_a_live_playlist_that_was_away_goes_on_where_it_was(
     heard.assert_never_ahead()
     assert len(heard.audio) == 5.5 * SAMPLE_RATE
     assert find(heard.audio[16_000:], speech)[1] > 0.95
+
+
+def test_a_live_playlist_that_ends_while_it_is_away_has_ended(
+    server: MediaServer, segments: list[Segment]
+) -> None:
+    broadcast = Broadcast(server, segments, end=5)
+    broadcast.away = (0.5, 2.5)
+    heard = Heard(MediaSource(f"{server.url}/live.m3u8"))
+    assert not heard.error
+    assert heard.codes == ["reconnecting", "ended"]
 
 
 def test_what_left_a_live_playlist_meanwhile_is_a_gap(

@@ -228,8 +228,8 @@ async def transcribe(
     """Transcribe a source, or a media file by its path, and yield the events.
 
     Args:
-        source: a source, or a path or URL, which is read at
-            ``pace`` "fast" unless another is given.
+        source: a source, or a path or URL, which is read at ``pace`` "fast" unless another is
+            given; a live stream always comes in real time.
         sinks: where events go besides.
         worker: a loaded model to share; its own one is made and closed otherwise.
         final_worker: the same for the ``final_model``.
