@@ -100,7 +100,6 @@ class _Placed:
     prefix: str
     top: int
     rows: list[_Row]
-    """At least one."""
 
     @property
     def bottom(self) -> int:
@@ -116,7 +115,7 @@ class _Placed:
     def leave(self, n_rows: int) -> list[_Row]:
         """That many rows, which are no longer the line's."""
         rows = self.rows[:n_rows]
-        if rows and self.line.text:
+        if rows:
             self.line.leave(rows[-1].end - len(self.prefix))
             # A line that goes on below others has to say again whose it is.
             said = self.line.named or bool(self.prefix)
@@ -129,45 +128,51 @@ class _Placed:
         tentative = self.line.tentative if self.line.text else self.line.tentative.lstrip()
         rows = wrap(Text.assemble(certain, (tentative, "dim")), self.width)
         if len(rows) > most:
-            del rows[most:]
-            rows[-1].rstrip()
-            if cell_len(rows[-1].plain) < self.width:
-                rows[-1].append("…", "dim")
+            del rows[max(most, len(self.rows)) :]
+            if rows:
+                rows[-1].rstrip()
+                if cell_len(rows[-1].plain) < self.width:
+                    rows[-1].append("…", "dim")
         return rows
 
 
 def _stack(lines: Sequence[Line], width: int) -> list[_Placed]:
     placed: list[_Placed] = []
     top = 0
-    for line in lines:
-        if line.text or line.tentative:
-            prefix = f"{line.label}: " if line.label and not line.named else ""
-            rows = _rows_of(prefix + line.text if line.text else "", width)
-            placed.append(_Placed(line, 0, width, prefix, top, rows))
-            top += len(rows)
+    for line in _shown_lines(lines):
+        prefix = f"{line.label}: " if line.label and not line.named else ""
+        rows = _rows_of(line.text and prefix + line.text, width)
+        placed.append(_Placed(line, 0, width, prefix, top, rows))
+        top = placed[-1].bottom
     return placed
 
 
 def _place(lines: Sequence[Line], left: str, halves: tuple[int, int]) -> list[_Placed]:
     placed: dict[int, _Placed] = {}
     free = [0, 0]
-    for line in lines:
-        if line.text or line.tentative:
-            side = int(line.label != left)
-            top = free[side]
-            if line.beside is not None and (other := placed.get(id(line.beside))):
-                at = line.beside_at
-                top = max(top, other.bottom if at is None else other.row_at(at))
-            rows = _rows_of(line.text, halves[side])
-            each = placed[id(line)] = _Placed(line, side, halves[side], "", top, rows)
-            free[side] = each.bottom
+    for line in _shown_lines(lines):
+        side = int(line.label != left)
+        top = free[side]
+        if line.beside is not None and (other := placed.get(id(line.beside))):
+            at = line.beside_at
+            top = max(top, other.bottom if at is None else other.row_at(at))
+        rows = _rows_of(line.text, halves[side])
+        each = placed[id(line)] = _Placed(line, side, halves[side], "", top, rows)
+        free[side] = each.bottom
     return list(placed.values())
+
+
+def _shown_lines(lines: Sequence[Line]) -> list[Line]:
+    """Those of which nothing is certain come last, and take no row from the others."""
+    shown = [line for line in lines if line.text or line.tentative]
+    return sorted(shown, key=lambda line: not line.text)
 
 
 def _settled(placed: Sequence[_Placed], n_sides: int, height: int) -> list[_Rows]:
     """The rows that leave now, of each side."""
     total = max((each.bottom for each in placed), default=0)
-    n_rows = min([each.bottom - 1 for each in placed if each.line.open], default=total)
+    unfinished = [each.bottom - 1 for each in placed if each.line.open and each.rows]
+    n_rows = min(unfinished, default=total)
     n_rows = max(n_rows, total - height)
     sides = [[Text()] * n_rows for _ in range(n_sides)]
     for each in placed:
@@ -186,13 +191,15 @@ def _live(placed: Sequence[_Placed], n_sides: int, height: int) -> list[_Rows]:
         rows = sides[each.side]
         rows += [Text()] * (each.top - len(rows))
         below = ends[each.side] - each.bottom
-        rows += each.shown(max(height - len(rows) - below, 1))
+        rows += each.shown(height - len(rows) - below)
     n_rows = max(map(len, sides))
     return [rows + [Text()] * (n_rows - len(rows)) for rows in sides]
 
 
 def _rows_of(text: str, width: int) -> list[_Row]:
-    plain = [row.plain for row in wrap(text, width)] or [""]
+    if not text:
+        return []
+    plain = [row.plain for row in wrap(text, width)]
     starts, place = [], 0
     for row in plain:
         # Spaces that a row had no room for have fallen away between the rows.

@@ -72,8 +72,9 @@ class Lines:
             _end(line)
 
     def tidy(self) -> None:
-        """Forget the lines that have gone whole."""
+        """Forget the lines that have gone whole; one that is still open goes on as the last."""
         self.lines = [line for line in self.lines if line.open or line.text]
+        self.lines.sort(key=lambda line: bool(line.gone and not line.text))
         for line in self.lines:
             if line.beside not in self.lines:
                 line.beside = None

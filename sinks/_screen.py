@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len
+from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
@@ -73,8 +73,9 @@ class Screen:
             return ""
         if row == len(self._drawn):
             return "\n"
-        # The terminal may have become narrower since, and have folded them.
-        up = sum(max(1, -(-cell_len(each.plain) // width)) for each in self._drawn[row:]) - 1
+        up = len(self._drawn) - row - 1
+        if width < self._width:  # the terminal has folded what has no room any more
+            up = sum(len(chop_cells(each.plain, width)) or 1 for each in self._drawn) - 1
         return f"\r\x1b[{up}A" if up else "\r"
 
     def _render(self, row: Text) -> str:

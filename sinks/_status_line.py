@@ -118,7 +118,7 @@ def _parts(watched: Watched, *, roomy: bool) -> Iterator[_Part]:
             yield _fixed(2, f"{clock(watched.elapsed_s * (1 / done - 1) + 0.5)} left")
     else:
         if not watched.fast:
-            cells = (6, 12) if roomy else (4, 6)
+            cells = (6, 12) if roomy else (2, 6)
             yield _Part(
                 1, *cells, lambda cells: level_meter(status.level_db, watched.peak_db, cells)
             )
