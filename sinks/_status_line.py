@@ -82,7 +82,7 @@ def level_meter(level_db: float, peak_db: float, cells: int) -> Text:
         style = "green" if db < _HIGH_DB else "yellow" if db < _TOO_HIGH_DB else "red"
         on = lamp <= lit or lamp == peak
         meter.append("■" if on else "·", style if on else "dim")
-    if peak_db < _CLIPPING_DB:
+    if not peak_db >= _CLIPPING_DB:
         return meter
     mark = "CLIP" if cells >= 6 else "!"
     return Text.assemble(meter[: cells - len(mark)], (mark, "bold red"))
