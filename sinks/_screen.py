@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.cells import chop_cells
+from rich.color import ColorSystem
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
 
 __all__ = ["Screen"]
@@ -54,7 +56,7 @@ class Screen:
         live = [_stripped(row) for row in live]
         width = self._console.width
         same = 0
-        if not finished and width == self._width:
+        if not finished and (width == self._width or not self._drawn):
             if live == self._drawn:
                 return ""
             while same < min(len(self._drawn), len(live) - 1) and self._drawn[same] == live[same]:
@@ -79,9 +81,15 @@ class Screen:
         return f"\r\x1b[{up}A" if up else "\r"
 
     def _render(self, row: Text) -> str:
-        with self._console.capture() as capture:
-            self._console.print(row, end="", soft_wrap=True)
-        return capture.get()
+        # Not by way of the console's own capture, which writes to its file, though nothing.
+        segments = row.render(self._console)
+        if self._console.no_color:
+            segments = Segment.remove_color(segments)
+        system = ColorSystem.STANDARD if self._console.color_system else None
+        return "".join(
+            style.render(text, color_system=system) if style else text
+            for text, style, _ in segments
+        )
 
 
 def _stripped(row: Text) -> Text:

@@ -114,7 +114,7 @@ def _parts(watched: Watched, *, roomy: bool) -> Iterator[_Part]:
         yield _fixed(0, f"{done:4.0%}")
         if watched.trouble:
             yield _fixed(0, *_state(watched))
-        elif done and watched.elapsed_s >= 1:
+        elif done >= 0.001 and watched.elapsed_s >= 1:
             yield _fixed(2, f"{clock(watched.elapsed_s * (1 / done - 1) + 0.5)} left")
     else:
         if not watched.fast:
