@@ -13,6 +13,7 @@ class _Screen(pyte.Screen):
 
     def __init__(self, width: int, height: int) -> None:
         self.gone: list[list[pyte.screens.Char]] = []
+        self.forgiving = False
         super().__init__(width, height)
 
     def row(self, number: int) -> list[pyte.screens.Char]:
@@ -24,7 +25,7 @@ class _Screen(pyte.Screen):
         super().index()
 
     def cursor_up(self, count: int | None = None) -> None:
-        assert self.cursor.y >= (count or 1), "cannot go back above the screen"
+        assert self.forgiving or self.cursor.y >= (count or 1), "cannot go back above the screen"
         super().cursor_up(count)
 
     def select_graphic_rendition(self, *attrs: int, private: bool = False) -> None:
@@ -64,14 +65,22 @@ class TerminalScreen:
         return "".join(c.data for row in self.cells for c in row if c.blink).replace(" ", "")
 
     @property
+    def works(self) -> bool:
+        """The cursor is visible, and long lines fold."""
+        return {pyte.modes.DECTCEM, pyte.modes.DECAWM} <= self._screen.mode
+
+    @property
     def left_as_found(self) -> bool:
-        """The cursor is visible at the start of an empty row, and long lines fold."""
-        modes = {pyte.modes.DECTCEM, pyte.modes.DECAWM}
-        return self._screen.cursor.x == 0 and not self.rows[-1] and modes <= self._screen.mode
+        """It works, and the cursor is at the start of an empty row."""
+        return self.works and self._screen.cursor.x == 0 and not self.rows[-1]
 
     def resize(self, width: int, height: int) -> None:
-        """Rows that are too long are folded, as most terminals do."""
+        """Rows that are too long are folded, as most terminals do.
+
+        What then has left the screen at the top is out of a program's reach.
+        """
         rows, column = self.rows, self._screen.cursor.x
         assert column == cell_len(rows[-1]), "the cursor rests at the end of the last row"
         self.__init__(width, height)  # type: ignore[misc]
         self.feed("\n".join(piece for row in rows for piece in chop_cells(row, width) or [""]))
+        self._screen.forgiving = True

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 from terminal_screen import TerminalScreen
 
@@ -36,7 +36,7 @@ class Drawn:
         return written
 
     def resize(self, width: int, height: int) -> None:
-        self.console.size = (width, height)  # type: ignore[assignment]
+        self.console.size = ConsoleDimensions(width, height)
         self.terminal.resize(width, height)
 
 
