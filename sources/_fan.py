@@ -118,11 +118,7 @@ class _Member:
     def __init__(self, fan: Fan, number: int) -> None:
         self._fan = fan
         self._number = number
-
-    @property
-    def live(self) -> bool:
-        """As the origin is."""
-        return self._fan.origin.live
+        self.live = fan.origin.live
 
     @property
     def length_s(self) -> float | None:
@@ -131,6 +127,7 @@ class _Member:
 
     async def __aenter__(self) -> Self:
         await self._fan.enter(self._number)
+        self.live = self._fan.origin.live  # some know only once they are open
         return self
 
     async def __aexit__(
