@@ -22,7 +22,7 @@ _EVERY_S = 1 / 8
 _PATIENCE_S = 0.25
 """How long an event waits for its frame to be taken. A terminal takes it at once or is stopped."""
 _MOST_UNSEEN = 20_000
-"""Characters that wait for a stopped terminal, a quarter of an hour of speech; then events wait
+"""Characters that wait for a stopped terminal, about twenty minutes of speech; then events wait
 as well."""
 
 

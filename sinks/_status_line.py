@@ -53,8 +53,10 @@ class _Part:
 def status_line(watched: Watched, width: int) -> Text:
     """One row of at most ``width`` cells, the most important things first."""
     gap = 3 if width >= _ROOMY else 2
-    label = [_fixed(0, watched.label, "bold")] if watched.label else []
-    parts = [*label, *_parts(watched, roomy=width >= _ROOMY)]
+    label = Text(watched.label)
+    label.truncate(max(width // 3, 4), overflow="ellipsis")
+    named = [_fixed(0, label.plain, "bold")] if label else []
+    parts = [*named, *_parts(watched, roomy=width >= _ROOMY)]
     chosen: set[int] = set()
     room = width + gap
     for number in sorted(range(len(parts)), key=lambda number: parts[number].rank):

@@ -142,8 +142,10 @@ class View:
         return len(self._labels) == 2 and all(self._labels)
 
     def _header(self, width: int) -> list[Text]:
-        left, right = (Text(label, "bold") for label in self._labels)
-        return [beside(left, right, width), rule(width)]
+        labels = [Text.assemble((label, "bold")) for label in self._labels]
+        for label, cells in zip(labels, widths(width), strict=True):
+            label.truncate(cells, overflow="ellipsis")
+        return [beside(labels[0], labels[1], width), rule(width)]
 
     def _status(self, width: int) -> list[Text]:
         looks = self.watch.looks(self._clock())

@@ -98,7 +98,7 @@ def test_what_changes_by_itself_is_drawn_a_few_times_a_second() -> None:
         assert terminal.rows == ["0:01"]
         before = composed.composed
         await asyncio.sleep(1.0)
-        assert 4 <= composed.composed - before <= 9
+        assert 2 <= composed.composed - before <= 9
         await painter.close()
 
     asyncio.run(main())
@@ -114,7 +114,7 @@ def test_a_terminal_that_is_stopped_holds_nobody_up_and_then_shows_the_newest() 
             composed.finished.append(f"row {number}")
             composed.live = [f"frame {number}"]
             await painter.draw()
-        assert time.monotonic() - began_s < 1.0
+        assert time.monotonic() - began_s < 2.0
         await asyncio.sleep(0.3)  # some ticks
         assert composed.composed == 1  # the frame that is under way
         terminal.goes.set()
@@ -189,7 +189,7 @@ def test_closing_waits_a_second_for_a_terminal_that_is_stopped() -> None:
         began_s = time.monotonic()
         with pytest.raises(SinkError, match="its reader takes no data"):
             await painter.close()
-        assert time.monotonic() - began_s < 2.0
+        assert time.monotonic() - began_s < 3.0
         terminal.goes.set()
 
     asyncio.run(main())

@@ -98,6 +98,7 @@ def test_things_stay_in_their_places_when_the_state_changes() -> None:
 def test_a_label_stands_first() -> None:
     assert shown(replace(SPEAKING, label="日本"), 30).startswith("日本  ■")
     assert shown(replace(SPEAKING, label="them"), 14) == "them  ● speech"
+    assert shown(replace(SPEAKING, label="the other side"), 24) == "the oth…  ■■■·  ● speech"
 
 
 def test_the_meter_lights_lamps_from_60_db_down() -> None:

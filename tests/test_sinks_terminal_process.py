@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,22 +42,24 @@ class Terminal:
         self.screen.resize(width, height)
 
     def read(self, for_s: float) -> None:
-        """Take what the program writes in this time."""
+        """Take what there is, and what the program writes in this time."""
         until_s = time.monotonic() + for_s
-        while time.monotonic() < until_s:
+        while True:
             try:
                 text = self._decoder.decode(os.read(self._master, 65_536))
-            except OSError:  # nothing is there yet
+            except OSError:  # nothing is there
+                if time.monotonic() >= until_s:
+                    return
                 time.sleep(0.01)
             else:
                 self.screen.feed(text)
                 self.written += text
 
-    def read_until(self, text: str, within_s: float = 20.0) -> None:
-        deadline_s = time.monotonic() + within_s
-        while text not in "\n".join(self.screen.visible):
+    def read_until(self, seen: Callable[[TerminalScreen], bool]) -> None:
+        deadline_s = time.monotonic() + 20.0
+        while not seen(self.screen):
             assert time.monotonic() < deadline_s, self.screen.visible
-            self.read(0.2)
+            self.read(0.1)
 
     def close(self) -> None:
         os.close(self._master)
@@ -86,6 +88,11 @@ def program(terminal: Terminal, *argv: object) -> Iterator[subprocess.Popen[byte
         terminal.close()
 
 
+def says(text: str) -> Callable[[TerminalScreen], bool]:
+    """The text is on the screen, and a status under it."""
+    return lambda screen: text in "\n".join(screen.visible) and "● speech" in screen.rows[-1]
+
+
 def end(process: subprocess.Popen[bytes], terminal: Terminal) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(5) == 130
@@ -99,7 +106,7 @@ LAST = WORDS[-1]
 def test_one_session_leaves_the_text_and_nothing_else(width: int, height: int) -> None:
     terminal = Terminal(width, height)
     with program(terminal, 3, "me") as process:
-        terminal.read_until(f"me2{LAST}")
+        terminal.read_until(says(f"me2{LAST}"))
         assert re.match("me +■+·+ +● speech", terminal.screen.rows[-1])
         end(process, terminal)
     said = " ".join(terminal.screen.rows).split()
@@ -114,7 +121,7 @@ def test_one_session_leaves_the_text_and_nothing_else(width: int, height: int) -
 def test_two_sessions_leave_all_they_have_said(width: int, height: int) -> None:
     terminal = Terminal(width, height)
     with program(terminal, 3, "me", "you") as process:
-        terminal.read_until(f"you2{LAST}")
+        terminal.read_until(says(f"you2{LAST}"))
         assert terminal.screen.rows[-1].count("● speech") == 2
         assert ("│" in terminal.screen.rows[-1]) == (width == 100)
         end(process, terminal)
@@ -129,11 +136,10 @@ def test_two_sessions_leave_all_they_have_said(width: int, height: int) -> None:
 def test_a_terminal_that_becomes_narrow_is_noticed() -> None:
     terminal = Terminal(100, 12)
     with program(terminal, 2, "me", "you") as process:
-        terminal.read_until(f"you1{LAST}")
-        terminal.read(0.3)
+        terminal.read_until(says(f"you1{LAST}"))
         terminal.resize(40, 12)
-        terminal.read(0.5)
-        assert "│" not in terminal.screen.rows[-1]
+        terminal.read_until(lambda screen: "│" not in screen.rows[-1])
+        terminal.read(0.2)
         assert terminal.screen.rows[-1].count("● speech") == 2
         end(process, terminal)
     said = "".join(terminal.screen.rows)
@@ -145,7 +151,7 @@ def test_a_terminal_that_becomes_narrow_is_noticed() -> None:
 def test_a_program_that_is_killed_leaves_a_terminal_that_works() -> None:
     terminal = Terminal(60, 12)
     with program(terminal, 1, "me") as process:
-        terminal.read_until(f"me0{LAST}")
+        terminal.read_until(says(f"me0{LAST}"))
         process.kill()
         process.wait(5)
         terminal.read(0.1)

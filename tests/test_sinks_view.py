@@ -57,6 +57,12 @@ def test_two_labelled_sessions_have_a_column_each_and_a_header_once() -> None:
     assert watcher.live == ["Hello" + " " * 28 + " │ Hi"]
 
 
+def test_a_label_that_is_too_long_for_its_column_is_cut() -> None:
+    watcher = Watcher(("me" * 40, "them"))
+    watcher.look(70, 5)
+    assert watcher.gone[0] == "me" * 16 + "… │ them"
+
+
 def test_a_narrow_terminal_has_labels_instead() -> None:
     watcher = Watcher()
     shown = watcher.look(
