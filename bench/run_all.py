@@ -22,10 +22,13 @@ _ALL = (
     "policies",
     "margin",
     "compare",
+    "hotwords",
     "sessions",
     "memory",
     "start_up",
     "overhead",
+    "echo",
+    "captions",
 )
 _TARGETS = (_HERE / "README.md", _HERE.parent / "README.md")
 

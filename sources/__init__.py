@@ -26,15 +26,21 @@ point of the group ``streaming.sources``.
 """
 
 from .file import FileSource
+from .media import MediaSource
 from .pcm_stdin import PcmStdinSource
 from .push import PushSource
+from .record import RecordingSource
+from .replay import ReplaySource
 from .synthetic import Noise, Silence, SyntheticSource, Tone
 
 __all__ = [
     "FileSource",
+    "MediaSource",
     "Noise",
     "PcmStdinSource",
     "PushSource",
+    "RecordingSource",
+    "ReplaySource",
     "Silence",
     "SyntheticSource",
     "Tone",

@@ -1,4 +1,4 @@
-"""Any media file or stream to mono audio at its own rate, frame by frame, with PyAV (FFmpeg).
+"""Any media file or stream to audio at its own rate, frame by frame, with PyAV (FFmpeg).
 
 Damage inside a file costs what is damaged: the packets that do not decode, and the jumps in
 the timestamps they leave, become gaps. A file that ends before the length its header declares
@@ -7,175 +7,223 @@ is an error, raised after the last audio that decodes.
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Generator
+import math
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
-from av.container import InputContainer
+from numpy.typing import NDArray
 
-from streaming.audio import Samples
 from streaming.errors import SourceError
 
-from ._resample import mix_down
+from ._open import Header, Media, open_media, read_failure
+from ._part import WHOLE, Part
+from ._resample import full_scale, mix_down
 
-__all__ = ["Block", "decode", "is_url"]
+__all__ = ["JUMP_S", "BeyondEndError", "Block", "BrokenOffError", "decode"]
 
-OPEN_TIMEOUT_S = 15.0
-"""How long a server may take to answer."""
-READ_TIMEOUT_S = 30.0
-"""How long a stream may say nothing."""
 JUMP_S = 0.1
 """A timestamp this much later than the audio before it means lost audio; less is jitter."""
 MAX_JUMP_S = 60.0
 """A timestamp later still, or earlier, is taken for a new clock, not for lost audio."""
-EXACT_FORMATS = frozenset({"wav", "w64", "flac", "aiff", "caf", "mov", "matroska"})
-"""Formats whose header tells the length. That of others may be an estimate; mp3 tells it
-where it carries a Xing or VBRI header."""
 MISSING_S = 0.5
 """Audio that may be missing at the end: encoders pad, and headers round."""
+LEAD_S = 0.5
+"""Decoding begins this long before a part: a frame may need those before it, such as mp3's bit
+reservoir (9 frames, 0.24 s) or what Opus asks to be decoded first (0.08 s)."""
+
+_Frames = Generator[tuple[AudioFrame | None, float], None, None]
+"""Frames with the seconds that did not decode before each; None with those at the end."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
     """Audio of one decoded frame."""
 
-    samples: Samples
-    """Mono float32, finite, shape ``(n,)``."""
+    samples: NDArray[np.float32]
+    """Finite, shape ``(n, channels)``: one channel where they are mixed."""
     rate: int
     """Hertz."""
     lost_s: float
     """Seconds of audio missing before it."""
+    lost_reason: str = "damaged"
+    end_clock_s: float | None = None
+    """Its end by the timestamps of the medium, if it has them."""
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds."""
+        return len(self.samples) / self.rate
 
 
-def is_url(location: str) -> bool:
-    """Whether FFmpeg is to open it by a protocol of its own: http, rtsp, ..."""
-    return "://" in location
+class BrokenOffError(SourceError):
+    """Reading broke off. What is read next may follow without loss."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
-def decode(location: str) -> Generator[Block, None, None]:
+class BeyondEndError(SourceError):
+    """A part begins where there is no more audio."""
+
+
+def decode(
+    location: str,
+    part: Part = WHOLE,
+    *,
+    split: bool = False,
+    options: Mapping[str, str] | None = None,
+    after_clock_s: float | None = None,
+    opened: Callable[[Header], None] = lambda header: None,
+) -> Generator[Block, None, None]:
     """Decode the audio of a file or URL; blocks on reading. Close it to free the decoder.
+
+    A part is cut to the sample where the medium's timestamps are exact. Matroska's are rounded
+    to a millisecond, and so is a place in it.
+
+    Args:
+        location: a path or a URL.
+        part: what of it.
+        split: keep both channels of a stereo recording instead of mixing all.
+        options: FFmpeg's, for a URL.
+        after_clock_s: leave out what comes before this time of the medium's own clock, and
+            count what is missing from it on as lost.
+        opened: called once with what the header says.
 
     Raises:
         SourceError: it cannot be opened, holds no audio, is damaged beyond reading, or ends
             early. The text names the second where it broke.
     """
-    name = location if location.isprintable() else repr(location)  # an error is one line
-    with _open(location, name) as container:
-        stream = _audio_stream(container, name)
-        declared_s = _declared_s(container, stream, location)
-        end_s = 0.0
-        bad_s = 0.0
-        expected_s: float | None = None
-        packets = container.demux(stream)
-        while True:
+    for seeking in (True, False) if part.start_s > LEAD_S else (False,):
+        media = open_media(location, options)
+        with media.container:
+            opened(media.header)
+            _check_start(media, part)
             try:
-                packet = next(packets, None)
+                begun = _sought(media, part.start_s) if seeking else (0.0, _frames(media))
+                if begun is not None:
+                    yield from _blocks(media, *begun, part, split, after_clock_s)
+                    return
             except av.FFmpegError as error:
-                silent = isinstance(error, av.ExitError)
-                reason = f"nothing came for {READ_TIMEOUT_S:g} s" if silent else error.strerror
-                raise SourceError(
-                    f"{name} breaks off at {end_s:.1f} s: {reason}; the audio before it was read"
-                ) from error
-            if packet is None:
+                reason = read_failure(error)
+                raise BrokenOffError(f"{media.name} breaks off: {reason}", reason) from error
+
+
+def _check_start(media: Media, part: Part) -> None:
+    if part.start_s and media.header.live:
+        raise SourceError(f"{media.name} is live and has no start to choose; leave it out")
+    if media.declared_s is not None and part.start_s >= media.declared_s:
+        raise _beyond(media.name, part.start_s, media.declared_s)
+
+
+def _beyond(name: str, start_s: float, end_s: float) -> BeyondEndError:
+    return BeyondEndError(f"cannot start at {start_s:g} s: {name} ends at {end_s:.1f} s")
+
+
+def _frames(media: Media) -> _Frames:
+    bad_s = 0.0
+    for packet in media.container.demux(media.stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            bad_s += float((packet.duration or 0) * (packet.time_base or 0))
+            continue
+        for frame in frames:
+            if frame.samples:
+                yield frame, bad_s
+                bad_s = 0.0
+    yield None, bad_s
+
+
+def _sought(media: Media, start_s: float) -> tuple[float, _Frames] | None:
+    """A place at or before ``start_s``, and the frames from there on.
+
+    None if the medium cannot be sought in: it has to be read from its beginning.
+    """
+    with closing(_frames(media)) as frames:
+        first, _ = next(frames)
+    time_base = media.stream.time_base
+    if first is None or first.time is None or time_base is None:
+        return None
+    try:
+        target = round((first.time + start_s - LEAD_S) / time_base)
+        media.container.seek(target, stream=media.stream)
+    except av.FFmpegError:
+        return None
+    frames = _frames(media)
+    frame, _ = next(frames)
+    if frame is None or frame.time is None or frame.time - first.time > start_s:
+        return None
+    return frame.time - first.time, _led_by(frame, frames)
+
+
+def _led_by(frame: AudioFrame, frames: _Frames) -> _Frames:
+    yield frame, 0.0
+    yield from frames
+
+
+def _blocks(
+    media: Media,
+    place_s: float,
+    frames: _Frames,
+    part: Part,
+    split: bool,
+    expected_s: float | None,
+) -> Generator[Block, None, None]:
+    """Cut the part out of the frames, which begin at ``place_s``.
+
+    Where the timestamp of that place is known, ``expected_s``, they may begin around it.
+    """
+    bad_s = 0.0
+    begun = False
+    try:
+        for frame, bad_s in frames:
+            if frame is None:
                 break
-            try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                bad_s += float((packet.duration or 0) * (packet.time_base or 0))
-                continue
-            for frame in frames:
-                if not frame.samples:
-                    continue
-                lost_s = max(bad_s, _jump_s(frame, expected_s))
-                end_s, bad_s = end_s + lost_s, 0.0
-                block = _block(frame, lost_s, end_s, name)
-                yield block
-                _check_finite(frame, block, end_s, name)
-                length_s = frame.samples / frame.sample_rate
-                end_s += length_s
-                expected_s = None if frame.time is None else frame.time + length_s
-    _check_end(name, end_s, bad_s, declared_s)
-
-
-def _open(location: str, name: str) -> InputContainer:
-    if is_url(location):
-        target, timeout = location, (OPEN_TIMEOUT_S, READ_TIMEOUT_S)
-    else:
-        _check_file(location, name)
-        # Marked as a file, so that "10:30.wav" is not taken for a protocol "10".
-        target, timeout = f"file:{location}", None
-    try:
-        # Tags may be in any encoding; nobody reads them here.
-        return av.open(target, "r", timeout=timeout, metadata_errors="ignore")
-    except av.InvalidDataError as error:
-        raise SourceError(
-            f"{name} is not audio that FFmpeg can read, or its header is damaged; "
-            "convert it to wav, flac, mp3, ogg, ..."
+            if not begun and expected_s is not None and frame.time is not None:
+                early_s = expected_s - frame.time
+                place_s -= early_s if 0 < early_s < MAX_JUMP_S else 0.0
+            lost_s = max(bad_s, _jump_s(frame, expected_s))
+            begin_s = place_s + lost_s
+            rate = frame.sample_rate
+            begin = round(begin_s * rate)
+            first = max(0, round(part.start_s * rate) - begin)
+            last = frame.samples
+            if part.stop_s < math.inf:
+                last = min(last, round(part.stop_s * rate) - begin)
+            if last <= 0:
+                return
+            length_s = frame.samples / rate
+            expected_s = None if frame.time is None else frame.time + length_s
+            if first < last:
+                # Of a gap, what lies inside the part.
+                lost_s = begin_s - max(place_s, part.start_s) if lost_s and not first else 0.0
+                samples = _samples(frame, media.name, begin_s, split)[first:last]
+                finite = _finite(samples)
+                yield Block(finite, rate, lost_s, end_clock_s=expected_s)
+                if len(finite) < len(samples):
+                    where_s = begin_s + (first + len(finite)) / rate
+                    raise SourceError(
+                        f"{media.name} holds a sample that is not a number (NaN or infinite) at "
+                        f"{where_s:.1f} s; the audio before it was read; repair or convert the file"
+                    )
+            place_s = begin_s + length_s
+            begun = True
+            if last < frame.samples:
+                return
+    except av.FFmpegError as error:
+        reason = read_failure(error)
+        raise BrokenOffError(
+            f"{media.name} breaks off at {place_s:.1f} s: {reason}; the audio before it was read",
+            reason,
         ) from error
-    except av.ExitError as error:
-        raise SourceError(
-            f"{name} did not answer within {OPEN_TIMEOUT_S:g} s; check the address"
-        ) from error
-    except (av.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SourceError(f"cannot open {name}: {reason}") from error
-
-
-def _check_file(location: str, name: str) -> None:
-    try:
-        status = os.stat(location)
-    except FileNotFoundError as error:
-        raise SourceError(f"{name}: no such file; check the path") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise SourceError(f"cannot open {name}: {reason}") from error
-    if stat.S_ISDIR(status.st_mode):
-        raise SourceError(f"{name} is a directory; name an audio file in it")
-    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-        raise SourceError(f"{name} is empty (0 bytes); record or copy it again")
-
-
-def _audio_stream(container: InputContainer, name: str) -> AudioStream:
-    stream = container.streams.best("audio")
-    if not isinstance(stream, AudioStream):
-        raise SourceError(f"{name} has no audio track that can be read")
-    # The codec context is None where FFmpeg has no decoder.
-    if not stream.codec_context or stream.codec_context.sample_rate <= 0:
-        raise SourceError(
-            f"{name} is encoded in a way that FFmpeg here cannot decode; "
-            "convert it to wav, flac, mp3, ogg, ..."
-        )
-    return stream
-
-
-def _declared_s(container: InputContainer, stream: AudioStream, location: str) -> float | None:
-    """Length by the header, or None where it says nothing or only has an estimate."""
-    formats = set(container.format.name.split(","))
-    declared_s: float | None = None
-    if stream.duration and stream.time_base:
-        declared_s = float(stream.duration * stream.time_base)
-    elif container.duration and len(container.streams) == 1:
-        declared_s = container.duration / 1_000_000
-    if declared_s is None or not os.path.isfile(location):
-        return declared_s if formats & EXACT_FORMATS else None
-    if "mp3" in formats:
-        with open(location, "rb") as file:
-            head = file.read(1 << 16)
-        return declared_s if any(tag in head for tag in (b"Xing", b"Info", b"VBRI")) else None
-    if "wav" in formats:
-        # FFmpeg takes a cut wav file's length from what is there; the header tells the rest.
-        with open(location, "rb") as file:
-            head = file.read(8)
-        size = os.path.getsize(location)
-        riff = 8 + int.from_bytes(head[4:], "little") if head[:4] == b"RIFF" else 0
-        if size < riff < 0x7FF0_0000:  # recorders write a size near 2 or 4 GiB for "unknown"
-            declared_s *= riff / size
-    return declared_s if formats & EXACT_FORMATS else None
+    if 0.0 < place_s <= part.start_s:
+        raise _beyond(media.name, part.start_s, place_s)
+    _check_end(media.name, place_s, bad_s, media.declared_s)
 
 
 def _jump_s(frame: AudioFrame, expected_s: float | None) -> float:
@@ -185,8 +233,8 @@ def _jump_s(frame: AudioFrame, expected_s: float | None) -> float:
     return jump_s if JUMP_S < jump_s < MAX_JUMP_S else 0.0
 
 
-def _block(frame: AudioFrame, lost_s: float, start_s: float, name: str) -> Block:
-    """The frame's audio, up to the first sample that is not finite."""
+def _samples(frame: AudioFrame, name: str, start_s: float, split: bool) -> NDArray[np.float32]:
+    """The frame's audio, shape ``(n, 2)`` if split, else ``(n, 1)``."""
     channels = frame.layout.nb_channels
     try:
         data = frame.to_ndarray()
@@ -197,20 +245,19 @@ def _block(frame: AudioFrame, lost_s: float, start_s: float, name: str) -> Block
         ) from error
     if channels < 1:
         raise SourceError(f"{name} has no channels at {start_s:.1f} s")
-    mono = mix_down(data.T if frame.format.is_planar else data.reshape(-1, channels))
-    finite = np.isfinite(mono)
-    if not finite.all():
-        mono = mono[: int(np.argmin(finite))]
-    return Block(mono, frame.sample_rate, lost_s)
+    samples = data.T if frame.format.is_planar else data.reshape(-1, channels)
+    if not split:
+        return mix_down(samples)[:, np.newaxis]
+    if channels != 2:
+        many = f"{channels} channel{'s' if channels > 1 else ''}"
+        raise SourceError(f"{name} has {many}; --channels split needs 2")
+    return full_scale(samples)
 
 
-def _check_finite(frame: AudioFrame, block: Block, start_s: float, name: str) -> None:
-    if len(block.samples) < frame.samples:
-        where_s = start_s + len(block.samples) / block.rate
-        raise SourceError(
-            f"{name} holds a sample that is not a number (NaN or infinite) at "
-            f"{where_s:.1f} s; the audio before it was read; repair or convert the file"
-        )
+def _finite(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What comes before the first sample that is not finite."""
+    finite = np.isfinite(samples).all(axis=1)
+    return samples if finite.all() else samples[: int(np.argmin(finite))]
 
 
 def _check_end(name: str, end_s: float, bad_s: float, declared_s: float | None) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streaming.audio import SAMPLE_RATE, Samples
 from streaming.errors import SourceError
 
-__all__ = ["MAX_RATE", "MIN_RATE", "Resampler", "mix_down"]
+__all__ = ["MAX_RATE", "MIN_RATE", "Resampler", "full_scale", "mix_down"]
 
 MIN_RATE = 1_000
 """Hertz; the lowest rate that can be resampled."""
@@ -23,16 +23,11 @@ MAX_RATE = 768_000
 """Hertz; the highest."""
 
 
-def mix_down(samples: NDArray[Any]) -> Samples:
-    """Average of the channels, as float32.
+def full_scale(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """A new array of the same shape at full scale [-1, 1], as float32.
 
-    Args:
-        samples: shape ``(n,)`` or ``(n, channels)``. Integers of any width are taken at their
-            full scale (unsigned ones around their middle), floats as they are.
-
-    Returns:
-        A new array of shape ``(n,)``, at full scale [-1, 1]. Floats are not clipped, and what
-        is not finite stays so.
+    Integers of any width are taken at their full scale (unsigned ones around their middle),
+    floats as they are: they are not clipped, and what is not finite stays so.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = samples.astype(np.float32)
@@ -41,8 +36,19 @@ def mix_down(samples: NDArray[Any]) -> Samples:
             if samples.dtype.kind == "u":
                 scaled -= half
             scaled /= half
-        if scaled.ndim == 1:
-            return scaled
+        return scaled
+
+
+def mix_down(samples: NDArray[Any]) -> Samples:
+    """Average of the channels at `full_scale`, shape ``(n,)``.
+
+    Args:
+        samples: shape ``(n,)`` or ``(n, channels)``.
+    """
+    scaled = full_scale(samples)
+    if scaled.ndim == 1:
+        return scaled
+    with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(scaled.mean(axis=1, dtype=np.float32), dtype=np.float32)
 
 

@@ -23,7 +23,10 @@ from streaming.protocols import Source, SourceItem
 from ._echo import ArrivalClock, EchoRemover
 from ._fan import Fan
 
-__all__ = ["duplex"]
+__all__ = ["CHUNK_S", "duplex"]
+
+CHUNK_S = 0.05
+"""What the two should come in: heard audio waits for what is played."""
 
 _CATCH_UP_LIMIT_S = 1.0
 """How long the two may take at first to show when they began."""

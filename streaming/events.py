@@ -23,6 +23,7 @@ __all__ = [
     "Event",
     "Final",
     "FinalReason",
+    "Flushed",
     "Notice",
     "Partial",
     "Refined",
@@ -189,6 +190,19 @@ class AudioDropped(Event):
     start_s: float = 0.0
     end_s: float = 0.0
     reason: str = ""
+    start_sample: int = 0
+    """The same to the sample, which milliseconds do not tell."""
+    end_sample: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flushed(Event):
+    """Somebody closed the utterance, or the pause, that ran."""
+
+    type: ClassVar[str] = "flushed"
+
+    at_s: float = 0.0
+    at_sample: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +262,7 @@ _TYPES: dict[str, type[Event]] = {
         Final,
         Refined,
         AudioDropped,
+        Flushed,
         Notice,
         Stats,
         SessionEnded,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Self
@@ -24,17 +24,17 @@ class PipelineGroup:
     ended, what was heard is finished, and the error is raised at the end.
 
     Args:
-        pipelines: fresh ones without sinks of their own; they may share a backend pool, and
-            should share the clock of their audio.
+        pipelines: fresh ones; they may share a backend pool, and should share the clock of
+            their audio. Sinks of their own see an event before those of the group.
         sinks: where events go; each sees every event of every session.
 
     Raises:
-        ConfigurationError: one has simulated pace; every session would have a clock, and a
+        ConfigurationError: one of several has simulated pace; each would have a clock, and a
             core, of its own.
     """
 
     def __init__(self, pipelines: Sequence[Pipeline], sinks: Sequence[Sink] = ()) -> None:
-        if any(pipeline.pace == "simulated" for pipeline in pipelines):
+        if len(pipelines) > 1 and any(each.pace == "simulated" for each in pipelines):
             raise ConfigurationError(
                 "several sessions cannot run at --pace simulated; use realtime or fast"
             )
@@ -134,9 +134,9 @@ class PipelineGroup:
         """Put a notice among the events of the first session."""
         self._pipelines[0].say(notice)
 
-    def status(self) -> Sequence[Status]:
-        """What each session is doing right now, in the order of the pipelines."""
-        return [pipeline.status() for pipeline in self._pipelines]
+    def statuses(self) -> Sequence[tuple[str, Callable[[], Status]]]:
+        """The label of each session, and what tells how it is doing."""
+        return [(pipeline.label, pipeline.status) for pipeline in self._pipelines]
 
 
 async def _next(events: AsyncGenerator[Event, None]) -> Event:

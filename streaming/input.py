@@ -17,7 +17,7 @@ from typing import Any
 from .audio import AudioChunk, Flush
 from .errors import SourceError
 from .events import Notice
-from .protocols import Source, SourceItem
+from .protocols import Pausable, Source, SourceItem
 
 __all__ = ["Input"]
 
@@ -51,11 +51,15 @@ class Input:
         """Close the running utterance and take no audio until `resume`."""
         if not self._paused:
             self._paused = True
+            if isinstance(self.source, Pausable):
+                self.source.pause()
             self.flush()
 
     def resume(self) -> None:
         """Take audio again."""
         self._paused = False
+        if isinstance(self.source, Pausable):
+            self.source.resume()
         self._changed.set()
 
     def say(self, notice: Notice) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from .backends.pool import BackendPool, Decoded
 from .errors import BackendError, StreamingError
 from .events import Event
+from .protocols import PromptChecking
 from .session import Session
 from .transcriber import Pass
 
@@ -136,6 +137,8 @@ class Refinements:
 
     async def _hear(self) -> Decoded | None:
         backend = await self._worker.ready()
+        if isinstance(backend, PromptChecking):
+            backend.check_prompt(self._refiner.prompt)
         if self._refiner.idle:
             return None
         return await asyncio.wrap_future(self._worker.submit(self._refiner.next_window(backend)))

@@ -19,7 +19,7 @@ from .events import Event, Notice, SessionStarted
 from .input import Input
 from .live import drive_live
 from .passes import Passes, Refinements, Work, abandoned_at_exit
-from .protocols import Backend, Reporting, Sink, Source, Status
+from .protocols import Backend, PromptChecking, Reporting, Sink, Source, Status
 from .refiner import Refiner
 from .session import Session, SessionParts
 from .simulated import drive_fast, drive_simulated
@@ -103,6 +103,8 @@ class Pipeline:
                 self._final_worker.start()
             self._worker.start()
             self._backend = await self._worker.ready()
+            if isinstance(self._backend, PromptChecking):
+                self._backend.check_prompt(self._parts.options.whole_prompt)
             if self._final_worker is not None and (
                 self.pace != "realtime" or self._final_worker.loaded.done()
             ):
@@ -173,6 +175,11 @@ class Pipeline:
             raise self._input.error
         if session.refiner is not None and session.refiner.error is not None:
             raise session.refiner.error
+
+    @property
+    def label(self) -> str:
+        """The session's name, for people."""
+        return self._parts.label
 
     @property
     def running(self) -> bool:

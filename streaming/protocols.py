@@ -27,6 +27,8 @@ __all__ = [
     "CommitPolicy",
     "EndpointPolicy",
     "Hypothesis",
+    "Pausable",
+    "PromptChecking",
     "Reporting",
     "Sink",
     "Source",
@@ -68,6 +70,22 @@ class Source(Protocol):
     ) -> None: ...
 
     def __aiter__(self) -> AsyncIterator[SourceItem]: ...
+
+
+@runtime_checkable
+class Pausable(Protocol):
+    """A source that is told while nobody listens, so that it does not keep what it hears then.
+
+    What it yields meanwhile is thrown away.
+    """
+
+    def pause(self) -> None:
+        """Nobody listens from now on."""
+        ...
+
+    def resume(self) -> None:
+        """Somebody listens again."""
+        ...
 
 
 @runtime_checkable
@@ -233,6 +251,19 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free the model. No call may follow."""
+        ...
+
+
+@runtime_checkable
+class PromptChecking(Protocol):
+    """A backend that knows how long a prompt may be."""
+
+    def check_prompt(self, prompt: str) -> None:
+        """See that nothing of a session's ``Window.prompt`` would be cut off. Thread-safe.
+
+        Raises:
+            ConfigurationError: it is too long.
+        """
         ...
 
 

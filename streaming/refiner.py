@@ -106,6 +106,11 @@ class Refiner:
         """Why the larger model could not go on, if it failed."""
 
     @property
+    def prompt(self) -> str:
+        """Hotwords and prompt that every window gets."""
+        return self._options.whole_prompt
+
+    @property
     def idle(self) -> bool:
         """True if no utterance waits for the larger model."""
         return self._current is None and not self._waiting
@@ -164,7 +169,7 @@ class Refiner:
         return Window(
             start_sample=start,
             mel=log_mel(samples, backend.n_mels),
-            prompt=self._options.whole_prompt,
+            prompt=self.prompt,
             context=utterance.context,
             language=utterance.final.language or None,
             candidates=self._options.candidates,

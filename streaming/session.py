@@ -28,6 +28,7 @@ from .events import (
     Committed,
     Event,
     FinalReason,
+    Flushed,
     Notice,
     SessionEnded,
     SessionStarted,
@@ -49,6 +50,7 @@ from .protocols import (
     Window,
 )
 from .refiner import Refiner
+from .replacements import Replacements, Rewriter
 from .ring_buffer import RingBuffer
 from .segmenter import SegmentEnd, Segmenter, SegmentStart
 from .timeline import frame_of_sample, sample_of_frame
@@ -82,6 +84,8 @@ class SessionParts:
     options: TranscriberOptions = field(default_factory=TranscriberOptions)
     vad_options: VadOptions = field(default_factory=VadOptions)
     label: str = ""
+    replacements: Replacements | None = None
+    """Words that nobody gets to see as they are heard."""
     described: dict[str, Any] = field(default_factory=dict)
     """Options as the ``session_started`` event shows them."""
 
@@ -170,6 +174,7 @@ class Session:
         self._capacity_s = seconds(self._transcriber.limit_samples) + _BACKLOG_S
         self._stretch = _Stretch(0, 0, n_mels, self._capacity_s)
         self._stretches = {0: self._stretch}
+        self._rewriter = None if parts.replacements is None else Rewriter(parts.replacements)
         self._seq = 0
         self._heard_until = 0
         self._overloaded = False
@@ -208,6 +213,8 @@ class Session:
     def flush(self, clock_s: float, reason: FinalReason = "flush") -> list[Event]:
         """Close the running utterance now. Audio may go on."""
         events: list[Event] = []
+        if reason == "flush":
+            events.append(Flushed(at_s=seconds(self.audio_end), at_sample=self.audio_end))
         self._end_stretch(events, reason)
         self._begin_stretch(self.audio_end)
         return self._stamp(events, clock_s)
@@ -225,9 +232,9 @@ class Session:
         if error is not None:
             reason = "source_error" if isinstance(error, SourceError) else "backend_error"
             events.append(Notice(level="error", code=reason, message=str(error)))
-        events.append(self.metrics.stats())
-        events.append(SessionEnded(audio_s=seconds(self.audio_end), reason=reason))
-        return self._stamp(events, clock_s)
+        said = self._stamp(events, clock_s)  # may commit, which the totals count
+        ended = SessionEnded(audio_s=seconds(self.audio_end), reason=reason)
+        return said + self._stamp([self.metrics.stats(), ended], clock_s)
 
     def say(self, events: list[Event], clock_s: float) -> list[Event]:
         """Put a driver's events in order among the session's."""
@@ -350,6 +357,8 @@ class Session:
                 start_s=seconds(self.audio_end),
                 end_s=seconds(chunk.start_sample),
                 reason=chunk.gap_reason or "gap",
+                start_sample=self.audio_end,
+                end_sample=chunk.start_sample,
             )
         ]
         if missing <= _ZERO_FILL_SAMPLES:
@@ -420,6 +429,8 @@ class Session:
     def _stamp(self, events: list[Event], clock_s: float) -> list[Event]:
         if self.refiner is not None:
             events = [each for event in events for each in (event, *self.refiner.push(event))]
+        if self._rewriter is not None:  # last: the model and its refiner know what was heard
+            events = [each for event in events for each in self._rewriter.push(event)]
         self._clock_s = clock_s
         stamped = []
         for event in events:

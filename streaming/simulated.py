@@ -1,9 +1,9 @@
 """Drives a session on a virtual clock.
 
-In ``simulated`` pace audio arrives when its chunk would have ended live, each pass takes
-what it really took (or a fixed cost), and nothing waits: every event has the ``clock_s`` it
-would have had in a live run on a core for each model. With a fixed cost the log is the same
-from run to run.
+In ``simulated`` pace audio arrives as it was said, a tenth of a second at a time whatever the
+chunks are, each pass takes what it really took (or a fixed cost), and nothing waits: every
+event has the ``clock_s`` it would have had in a live run on a core for each model. With a
+fixed cost the log is the same from run to run.
 
 In ``fast`` pace due work is awaited before more audio is read, as on a machine without
 limits, and ``clock_s`` is the wall time that the run has taken so far.
@@ -15,12 +15,15 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from .audio import AudioChunk, seconds
 from .events import Event
 from .input import Input
 from .passes import Work
+from .protocols import SourceItem
+from .regular import Regular
 from .session import Session, pieces
 
 __all__ = ["drive_fast", "drive_simulated"]
@@ -82,6 +85,15 @@ async def _decode(work: Work) -> float | None:
     return decoded.compute_s if decoded else 0.0
 
 
+async def _regular(items: Input) -> AsyncGenerator[SourceItem, None]:
+    regular = Regular()
+    async for item in items:
+        for piece in regular.push(item):
+            yield piece
+    for piece in regular.flush():
+        yield piece
+
+
 async def drive_simulated(
     session: Session,
     items: Input,
@@ -101,8 +113,8 @@ async def drive_simulated(
     now_s = 0.0
     for event in session.start(now_s):
         yield event
-    async for item in items:
-        for piece in pieces(item):
+    async with aclosing(_regular(items)) as arriving:
+        async for piece in arriving:
             arrival_s = seconds(session.audio_end)
             if isinstance(piece, AudioChunk):
                 arrival_s = seconds(piece.end_sample)

@@ -37,6 +37,8 @@ PURE = (
     "streaming.segmenter",
     "streaming.transcriber",
     "streaming.refiner",
+    "streaming.replacements",
+    "streaming.word_files",
     "streaming.session",
     "streaming.backends.guards",
     "streaming.backends.vocabulary",

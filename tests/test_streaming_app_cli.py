@@ -327,6 +327,45 @@ def test_a_fixed_pass_cost_makes_logs_identical_byte_by_byte(
     assert b'"committed"' in logs[0]
 
 
+def test_words_are_replaced_in_every_output_and_hotwords_come_from_a_file(
+    command: Command, installed: Path, jfk: Path
+) -> None:
+    said = [word.text.strip() for word in cli_plugin.SAID.words]
+    rules = f"# rules\n{said[2]} {said[3]} -> Third & Fourth\n{said[-1]} -> *\n"
+    installed.joinpath("rules.txt").write_text(rules)
+    installed.joinpath("names.txt").write_text("# people\nGutenberg\nPeter Schoeffer\n")
+    code, out, _ = command(
+        *(jfk, "--pace", "fast", "--backend", "scripted", "--replace", "rules.txt"),
+        *("--hotwords", "Lubeck,Gutenberg", "--hotwords-file", "names.txt"),
+        *("--output", "log.jsonl", "--output", "out.txt"),
+    )
+    assert code == 0
+    for text in (out, Path("log.jsonl").read_text(), Path("out.txt").read_text()):
+        assert "Third & Fourth" in text
+        assert f"{said[-2]} ****" in text
+        assert said[-1] not in text
+    started = json.loads(Path("log.jsonl").read_text().splitlines()[0])
+    assert started["options"]["hotwords"] == ["Lubeck", "Gutenberg", "Peter Schoeffer"]
+
+
+@pytest.mark.parametrize("option", ["--replace", "--hotwords-file"])
+def test_files_of_words_are_no_outputs_and_must_say_something(
+    option: str, command: Command, installed: Path, jfk: Path
+) -> None:
+    words = installed / "words.txt"
+    words.write_text("a -> b\n")
+    code, _, err = command(jfk, option, words, "--output", "words.txt", "--backend", "scripted")
+    assert (code, one_line(err)) == (
+        2,
+        "words.txt is an input; writing to it would destroy it",
+    )
+    words.write_text("# nothing\n")
+    code, _, err = command(jfk, option, words, "--backend", "scripted")
+    assert code == 2
+    assert "words.txt" in one_line(err)
+    assert words.read_text() == "# nothing\n"
+
+
 def test_parameters_reach_the_policy(command: Command, jfk: Path) -> None:
     def first_commit_s(policy: str) -> float:
         code, out, _ = command(

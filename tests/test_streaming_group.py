@@ -76,7 +76,7 @@ def test_the_events_of_two_sessions_come_in_the_order_of_the_audio() -> None:
         async def scenario() -> None:
             async with group, aclosing(group.events()) as events:
                 async for _ in events:
-                    first, second = (status.audio_s for status in group.status())
+                    first, second = (status().audio_s for _, status in group.statuses())
                     assert abs(first - second) <= 1.0
 
         asyncio.run(scenario())

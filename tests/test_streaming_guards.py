@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from streaming.backends.guards import drop_noise_tags, drop_past_end, loop_start, token_limit
+from streaming.backends.guards import (
+    drop_in_silence,
+    drop_noise_tags,
+    drop_past_end,
+    loop_start,
+    token_limit,
+)
 from streaming.events import Word, text_of
 
 
@@ -115,6 +123,38 @@ def test_invented_phrases_are_removed_one_before_the_other() -> None:
         *squeezed("and so my", 3.0),
     ]
     assert text_of(drop_past_end([*words(copy), *late], 3.0)) == f" {copy}"
+
+
+def test_of_a_squeezed_copy_nothing_stays_though_a_comma_stands_before_it() -> None:
+    copy = "a short time later,"
+    assert text_of(drop_past_end([*words(copy), *squeezed(copy, 1.2)], 1.7)) == f" {copy}"
+
+
+def until(voice_end_s: float) -> Callable[[float], float]:
+    """Voice up to some second."""
+    return lambda time_s: max(voice_end_s - time_s, 0.0)
+
+
+def test_words_without_duration_in_the_silence_after_the_voice_are_removed() -> None:
+    said = words("in houston,")
+    assert drop_in_silence([*said, *squeezed("mission", 0.8)], until(0.6)) == said
+    both = [*said, *squeezed("mission", 0.8), *squeezed("a", 1.5)]
+    assert drop_in_silence(both, until(0.6)) == said
+    assert drop_in_silence([], until(0.6)) == []
+    assert drop_in_silence(squeezed("you", 1.0), until(0.6)) == squeezed("you", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("last", "voice_end_s"),
+    [
+        (Word(" odor.", 0.62, 0.62, 0.4), 0.6),  # it lost its duration to the word before
+        (Word(" odor.", 0.9, 0.9, 0.4), 1.1),  # it is only beginning
+        (Word(" odor.", 0.8, 0.95, 0.4), 0.6),  # hardly audible, but there
+    ],
+)
+def test_a_last_word_that_may_have_been_said_stays(last: Word, voice_end_s: float) -> None:
+    said = [*words("the bad"), last]
+    assert drop_in_silence(said, until(voice_end_s)) == said
 
 
 def test_a_repetition_that_other_words_follow_was_said() -> None:

@@ -66,6 +66,32 @@ def test_a_pause_of_a_live_source_throws_its_audio_away_and_says_so() -> None:
     assert [i.gap_reason for i in got if isinstance(i, AudioChunk)] == ["", "", "paused", "", ""]
 
 
+class Told(ScriptedSource):
+    """Is told of pauses."""
+
+    def __init__(self) -> None:
+        super().__init__(audio(2))
+        self.told: list[str] = []
+
+    def pause(self) -> None:
+        self.told.append("pause")
+
+    def resume(self) -> None:
+        self.told.append("resume")
+
+
+def test_a_source_that_wants_to_know_is_told_of_pauses_once() -> None:
+    async def scenario() -> None:
+        source = Told()
+        items = Input(source)
+        items.pause()
+        items.pause()
+        items.resume()
+        assert source.told == ["pause", "resume"]
+
+    asyncio.run(scenario())
+
+
 def test_a_pause_of_a_file_makes_it_wait_and_loses_nothing() -> None:
     async def scenario() -> None:
         source = ScriptedSource(audio(6), paced=True)

@@ -276,3 +276,38 @@ def test_what_is_reported_after_the_input_is_logged(caplog: pytest.LogCaptureFix
         pipeline.say(Notice(message="3 events were not delivered"))
         assert pipeline.status().audio_s > 5
     assert "3 events were not delivered" in caplog.text
+
+
+class Choosy(ScriptedBackend):
+    """Takes no prompt at all."""
+
+    def check_prompt(self, prompt: str) -> None:
+        if prompt:
+            raise ConfigurationError("too long")
+
+
+def test_a_prompt_that_the_model_would_cut_is_told_before_an_output_is_touched() -> None:
+    sink = ListSink()
+    with worker_for(Choosy(SCRIPT)) as worker:
+        parts = make_parts(hotwords=("Gutenberg",))
+        pipeline = Pipeline(source(), worker, parts, [sink], pace="fast")
+        entered = []
+
+        async def scenario() -> None:
+            async with pipeline:
+                entered.append(sink.is_open)
+
+        with pytest.raises(ConfigurationError, match="too long"):
+            asyncio.run(scenario())
+        assert entered == []
+
+
+def test_a_prompt_that_the_final_model_would_cut_is_told_and_the_run_goes_on() -> None:
+    sink = ListSink()
+    with worker_for(ScriptedBackend(SCRIPT)) as worker, worker_for(Choosy(SCRIPT)) as final_worker:
+        parts = make_parts(hotwords=("Gutenberg",))
+        pipeline = Pipeline(source(), worker, parts, [sink], pace="fast", final_worker=final_worker)
+        with pytest.raises(ConfigurationError, match="too long"):
+            run(pipeline)
+    assert said(sink.events) == [word.text for word in SCRIPT.words]
+    assert [e.code for e in sink.events if isinstance(e, Notice)] == ["final_model_error"]

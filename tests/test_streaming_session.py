@@ -11,6 +11,7 @@ from streaming.events import (
     Committed,
     Event,
     Final,
+    Flushed,
     Notice,
     SessionEnded,
     SessionStarted,
@@ -152,10 +153,12 @@ def test_a_flush_ends_the_utterance_now_and_audio_goes_on() -> None:
     assert [e.at_s for e in events if isinstance(e, SpeechStarted)] == [end_s]
 
 
-def test_a_flush_in_silence_says_nothing() -> None:
+def test_a_flush_in_silence_says_only_where_it_was() -> None:
     session = make()
     session.feed(sound(0.0, 0.1, loud=False)[0], 0.1)
-    assert session.flush(0.1) == []
+    (flushed,) = session.flush(0.1)
+    assert isinstance(flushed, Flushed)
+    assert (flushed.at_s, flushed.at_sample) == (0.1, 1600)
 
 
 def test_there_is_room_until_the_audio_a_pass_needs_would_be_lost() -> None:

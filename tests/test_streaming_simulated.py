@@ -42,8 +42,8 @@ def test_events_carry_the_time_they_would_have_had_live() -> None:
     (started, _) = [e for e in events if isinstance(e, SpeechStarted)]
     assert started.clock_s == pytest.approx(0.6)  # the chunk that confirms it has arrived
     first = next(e for e in events if isinstance(e, Partial))
-    # 0.5 s from the start of the utterance, at a chunk's end, then the pass itself.
-    assert first.clock_s == pytest.approx(0.7 + 0.2, abs=0.051)
+    # 0.5 s from the start of the utterance, at the next tenth of a second, then the pass itself.
+    assert first.clock_s == pytest.approx(0.8 + 0.2)
     for event in events:
         if isinstance(event, Committed):
             assert event.clock_s >= event.words[-1].end_s + 0.2
@@ -134,3 +134,10 @@ def test_two_runs_with_a_given_cost_give_the_same_bytes() -> None:
     ]
     assert logs[0] == logs[1]
     assert '"session": "simulated"' in logs[0][0]
+
+
+@pytest.mark.parametrize("sizes", [[159], [1600], [8000, 1], [100_000]])
+def test_how_a_source_cuts_its_audio_does_not_matter(sizes: list[int]) -> None:
+    backend = ScriptedBackend(SCRIPT)
+    events = simulate(chunks_of(SCRIPT.audio(), sizes), backend, pass_cost_s=0.2)
+    assert [event_to_json(e) for e in events] == [event_to_json(e) for e in run(0.2)]

@@ -5,7 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streaming.backends.window_input import FULL_CONTEXT, context_of_model, context_positions
+from streaming.backends.vocabulary import Vocabulary
+from streaming.backends.window_input import (
+    FULL_CONTEXT,
+    check_prompt,
+    context_of_model,
+    context_positions,
+    prompt_tokens,
+)
 from streaming.errors import ConfigurationError
 from streaming.protocols import Window
 
@@ -34,3 +41,30 @@ def test_a_window_gets_its_own_positions_and_the_margin_between_least_and_full()
 
 def test_a_careful_pass_gets_all_positions() -> None:
     assert context_positions(replace(of_length(2.0), careful=True), 192, 384) == FULL_CONTEXT
+
+
+BYTES = Vocabulary([bytes([i]) for i in range(256)])
+
+
+def said(tokens: list[int]) -> str:
+    return b"".join(BYTES.tokens[token] for token in tokens).decode()
+
+
+def test_a_prompt_that_fits_is_heard_whole() -> None:
+    prompt = "x" * 99
+    check_prompt(prompt, BYTES, "tiny.en")
+    check_prompt("  ", BYTES, "tiny.en")
+    window = replace(of_length(2.0), prompt=prompt, context=" so it goes")
+    assert said(prompt_tokens(window, BYTES)) == f" {prompt} so it goes"
+
+
+def test_a_prompt_that_would_be_cut_is_refused_and_told_where() -> None:
+    names = ", ".join(f"Name{i}" for i in range(20))
+    with pytest.raises(ConfigurationError) as error:
+        check_prompt(names, BYTES, "tiny.en")
+    cut = f" {names}"[:100]
+    assert str(error.value) == (
+        f"hotwords and prompt have {len(names) + 1} tokens, and tiny.en takes 100, "
+        f'up to "...{cut[-30:]}"; leave out what matters least'
+    )
+    assert said(prompt_tokens(replace(of_length(2.0), prompt=names), BYTES)) == cut

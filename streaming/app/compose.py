@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,16 @@ from typing import Any
 from policies.endpointing import TrailingSilence
 from policies.trimming import TrimAtWord
 from sources.file import FileSource
+from sources.media import MediaSource
 
 from ..backends.pool import BackendPool
 from ..errors import ConfigurationError
 from ..events import Event
+from ..group import PipelineGroup
 from ..models import Ct2Store, ModelStore, Progress, is_ggml
 from ..pipeline import Pipeline
 from ..protocols import Backend, Sink, Source
+from ..replacements import Replacements
 from ..session import SessionParts
 from .registry import POLICIES, VADS, build, maker
 from .settings import Settings, default_threads
@@ -28,6 +32,7 @@ __all__ = [
     "make_final_worker",
     "make_parts",
     "make_pipeline",
+    "make_run",
     "make_worker",
     "transcribe",
 ]
@@ -135,7 +140,8 @@ def make_parts(settings: Settings) -> SessionParts:
     """The parts of one session. Creating a detector takes a moment: not for the event loop.
 
     Raises:
-        ConfigurationError: an unknown policy or detector, or parameters they do not take.
+        ConfigurationError: an unknown policy or detector, or parameters they do not take; or
+            replacements that cannot be read.
     """
     return SessionParts(
         vad=build(settings.vad, "streaming.vads", VADS),
@@ -145,6 +151,7 @@ def make_parts(settings: Settings) -> SessionParts:
         options=settings.transcriber_options(),
         vad_options=settings.vad_options(),
         label=settings.label,
+        replacements=None if settings.replace is None else Replacements.read(settings.replace),
         described=settings.described(),
     )
 
@@ -175,6 +182,41 @@ def make_pipeline(
     )
 
 
+def make_run(
+    sources: Mapping[str, Source],
+    settings: Settings,
+    *,
+    sinks: Sequence[Sink],
+    logs: Mapping[str, Sink],
+    worker: BackendPool,
+    final_worker: BackendPool | None = None,
+) -> PipelineGroup:
+    """A session for each source, with its label, on one model.
+
+    Args:
+        sources: by label.
+        settings: of every session.
+        sinks: for the events of all.
+        logs: by label, for the events of one.
+        worker: a pool for the model.
+        final_worker: the same for the final model.
+
+    Raises:
+        ConfigurationError: a choice that cannot work.
+    """
+    pipelines = [
+        make_pipeline(
+            source,
+            replace(settings, label=label),
+            sinks=[logs[label]] if label in logs else [],
+            worker=worker,
+            final_worker=final_worker,
+        )
+        for label, source in sources.items()
+    ]
+    return PipelineGroup(pipelines, sinks)
+
+
 async def transcribe(
     source: Source | str | Path,
     *,
@@ -186,7 +228,7 @@ async def transcribe(
     """Transcribe a source, or a media file by its path, and yield the events.
 
     Args:
-        source: a source, or what `sources.file.FileSource` opens; a path is read at
+        source: a source, or a path or URL, which is read at
             ``pace`` "fast" unless another is given.
         sinks: where events go besides.
         worker: a loaded model to share; its own one is made and closed otherwise.
@@ -198,7 +240,8 @@ async def transcribe(
     """
     if isinstance(source, str | Path):
         settings = Settings(**{"pace": "fast", **choices})
-        source = FileSource(source, pace=settings.pace)
+        address = isinstance(source, str) and "://" in source
+        source = (MediaSource if address else FileSource)(str(source), pace=settings.pace)
     else:
         settings = Settings(**choices)
     pipeline = await asyncio.to_thread(

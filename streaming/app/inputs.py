@@ -1,29 +1,139 @@
-"""What the user named to a source."""
+"""What the user named to sources, each with the label of its session."""
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Mapping
+
 from sources.file import FileSource
+from sources.media import MediaSource
 from sources.pcm_stdin import PcmStdinSource
 
 from ..errors import ConfigurationError
 from ..pipeline import Pace
 from ..protocols import Source
 from .registry import build, names
+from .times import parse_time
 
-__all__ = ["make_source"]
+__all__ = ["add_input_options", "make_sources"]
 
 _GROUP = "streaming.sources"
 
 
-def make_source(name: str, pace: Pace) -> Source:
-    """A source for a file, a URL, ``-`` or ``NAME://REST``.
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose where the audio comes from."""
+    group = parser.add_argument_group("input")
+    group.add_argument("--mic", action="store_true", help="listen to the microphone")
+    group.add_argument(
+        "--device",
+        metavar="INDEX|NAME",
+        help="microphone to take, from `stream-transcribe devices` (default: the system's)",
+    )
+    group.add_argument(
+        "--loopback",
+        nargs="?",
+        const="",
+        metavar="NAME",
+        help="listen to what this machine plays; with --mic as a second session: the two are "
+        'labelled "me" and "them"',
+    )
+    group.add_argument(
+        "--no-echo-cancellation",
+        dest="remove_echo",
+        action="store_false",
+        help="with --mic --loopback: leave in the microphone's audio what the loudspeakers say "
+        "(with headphones there is nothing to remove)",
+    )
+    group.add_argument(
+        "--channels",
+        choices=("mix", "split"),
+        default="mix",
+        help='split makes a session of each channel of a stereo file, "left" and "right" '
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--start", type=parse_time, default=0.0, metavar="TIME", help="where to begin: 90, 1:30"
+    )
+    group.add_argument(
+        "--duration", type=parse_time, metavar="TIME", help="how much to take: 60, 1:00"
+    )
 
-    A NAME from the entry points ``streaming.sources`` wins over FFmpeg's protocols; what it
-    stands for is called with REST.
+
+def make_sources(arguments: argparse.Namespace, pace: Pace) -> Mapping[str, Source]:
+    """The sources of a run by the labels of their sessions.
+
+    Args:
+        arguments: of `add_input_options`, ``input`` (a file, a URL, ``-``, ``NAME://REST`` or
+            None) and ``label``. A NAME from the entry points ``streaming.sources`` wins over
+            FFmpeg's protocols; what it stands for is called with REST.
+        pace: of files and streams.
 
     Raises:
-        ConfigurationError: the source of an installed package cannot be made.
+        ConfigurationError: nothing to listen to, or choices that do not go together.
     """
+    live = arguments.mic or arguments.loopback is not None
+    _check(arguments, live, pace)
+    if live:
+        return _live_sources(arguments)
+    if arguments.channels == "split":
+        from sources.split import split
+
+        left, right = split(
+            arguments.input, pace=pace, start_s=arguments.start, duration_s=arguments.duration
+        )
+        return {"left": left, "right": right}
+    return {arguments.label: _named_source(arguments, pace)}
+
+
+def _check(arguments: argparse.Namespace, live: bool, pace: Pace) -> None:
+    part = arguments.start or arguments.duration is not None
+    if live and arguments.input:
+        raise ConfigurationError("give either an input or --mic and --loopback, not both")
+    if not live and not arguments.input:
+        raise ConfigurationError(
+            "what should be transcribed? give a FILE, a URL, - or --mic; --help tells more"
+        )
+    if live and pace != "realtime":
+        raise ConfigurationError(f"live audio comes in real time: --pace {pace} is for files")
+    if arguments.device is not None and not arguments.mic:
+        raise ConfigurationError("--device chooses a microphone: use it with --mic")
+    if part and (live or arguments.input == "-"):
+        raise ConfigurationError("--start and --duration are for files and streams")
+    if arguments.channels == "split" and (live or arguments.input == "-"):
+        raise ConfigurationError("--channels split is for files and streams with two channels")
+    if len(_labels(arguments)) > 1 and arguments.label:
+        raise ConfigurationError(f"--label is for one session; here are {_labels(arguments)}")
+
+
+def _labels(arguments: argparse.Namespace) -> tuple[str, ...]:
+    if arguments.channels == "split":
+        return ("left", "right")
+    return ("me", "them") if arguments.mic and arguments.loopback is not None else ("",)
+
+
+def _live_sources(arguments: argparse.Namespace) -> Mapping[str, Source]:
+    from sources.loopback import LoopbackSource
+    from sources.microphone import MicrophoneSource
+
+    if not arguments.mic:
+        return {arguments.label: LoopbackSource(arguments.loopback or None)}
+    device = arguments.device
+    if device is not None and device.isdecimal():
+        device = int(device)
+    if arguments.loopback is None:
+        return {arguments.label: MicrophoneSource(device)}
+    from sources.duplex import CHUNK_S, duplex
+
+    me, them = duplex(
+        MicrophoneSource(device, chunk_s=CHUNK_S),
+        LoopbackSource(arguments.loopback or None, chunk_s=CHUNK_S),
+        remove_echo=arguments.remove_echo,
+    )
+    return {"me": me, "them": them}
+
+
+def _named_source(arguments: argparse.Namespace, pace: Pace) -> Source:
+    name = arguments.input
     if name == "-":
         return PcmStdinSource()
     scheme, separator, rest = name.partition("://")
@@ -32,4 +142,7 @@ def make_source(name: str, pace: Pace) -> Source:
         if not isinstance(source, Source):
             raise ConfigurationError(f"{scheme} is not a source: see streaming/protocols.py")
         return source
-    return FileSource(name, pace=pace)
+    part = {"start_s": arguments.start, "duration_s": arguments.duration}
+    if separator:
+        return MediaSource(name, pace=pace, **part)
+    return FileSource(name, pace=pace, **part)

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ..errors import ConfigurationError
+from ..word_files import read_hotwords
 from .compose import BACKENDS
 from .registry import POLICIES, VADS, names
 from .settings import Settings
 
-__all__ = ["CommandParser", "add_run_options", "finite_number", "settings_from"]
+__all__ = ["CommandParser", "add_run_options", "files_read", "finite_number", "settings_from"]
 
 _DEFAULT = Settings()
 
@@ -96,6 +97,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--prompt", default="", metavar="TEXT", help="text said before, as context")
     model.add_argument("--hotwords", default="", metavar="A,B", help="names and terms to expect")
     model.add_argument(
+        "--hotwords-file", metavar="FILE", help="more of them, one a line; # begins a comment"
+    )
+    model.add_argument(
+        "--replace",
+        metavar="FILE",
+        help="replace words before they are committed: lines of `heard -> wanted`, or "
+        "`heard -> *` to mask",
+    )
+    model.add_argument(
         "--threads",
         type=_whole_number,
         metavar="N",
@@ -161,8 +171,18 @@ def settings_from(arguments: argparse.Namespace, **more: object) -> Settings:
         for name in Settings.__dataclass_fields__
         if hasattr(arguments, name)
     }
-    values["hotwords"] = _words(arguments.hotwords)
+    named = (*_words(arguments.hotwords), *_read_hotwords(arguments.hotwords_file))
+    values["hotwords"] = tuple(dict.fromkeys(named))
     return Settings(**{**values, **more})
+
+
+def files_read(arguments: argparse.Namespace) -> list[str]:
+    """Files that the options name, which no output may overwrite."""
+    return [name for name in (arguments.hotwords_file, arguments.replace) if name is not None]
+
+
+def _read_hotwords(name: str | None) -> Sequence[str]:
+    return () if name is None else read_hotwords(name)
 
 
 def _words(text: str) -> Sequence[str]:

@@ -1,7 +1,9 @@
-"""Formats, files and names to sinks."""
+"""Where the events go: the options, and formats, files and addresses to sinks."""
 
 from __future__ import annotations
 
+import argparse
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,9 +15,18 @@ from sinks.text import TextSink
 from ..errors import ConfigurationError
 from ..events import Event, Notice
 from ..protocols import Sink
+from .options import finite_number
 from .registry import build
 
-__all__ = ["FORMATS", "check_paths", "file_sink", "make_sinks", "named_sink", "stdout_sink"]
+__all__ = [
+    "FORMATS",
+    "add_output_options",
+    "check_paths",
+    "file_sink",
+    "make_sinks",
+    "named_sink",
+    "stdout_sink",
+]
 
 FORMATS: Mapping[str, Callable[..., Sink]] = {
     "text": TextSink,
@@ -25,6 +36,7 @@ FORMATS: Mapping[str, Callable[..., Sink]] = {
 }
 """Each takes a target; all but JSONL, which has every event anyway, also ``raw``."""
 _BY_EXTENSION = {".txt": "text", ".jsonl": "jsonl", ".srt": "srt", ".vtt": "vtt"}
+_PASSWORD = "STREAM_TRANSCRIBE_MQTT_PASSWORD"
 
 
 class _View(TerminalSink):
@@ -36,22 +48,95 @@ class _View(TerminalSink):
         await super().write(event)
 
 
-def make_sinks(
-    format_name: str, outputs: Sequence[str], named: Sequence[str] = (), *, raw: bool = False
-) -> list[Sink]:
-    """Standard output in the asked format, every output file, and sinks by name.
+def add_output_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose where the events go."""
+    out = parser.add_argument_group("output")
+    out.add_argument(
+        "--format", choices=FORMATS, default="text", help="of stdout (default: %(default)s)"
+    )
+    out.add_argument(
+        "--output",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also write FILE; .txt, .jsonl, .srt or .vtt chooses the format; repeatable",
+    )
+    out.add_argument(
+        "--raw",
+        action="store_true",
+        help="with --final-model: what was committed live, not what the larger model heard",
+    )
+    out.add_argument(
+        "--captions",
+        metavar="HOST:PORT",
+        help="serve live captions: a page for browsers and for OBS, and events over WebSocket",
+    )
+    out.add_argument(
+        "--captions-clear",
+        type=finite_number,
+        metavar="S",
+        help="silence after which captions disappear; 0 for never (default: 6)",
+    )
+    out.add_argument(
+        "--exec",
+        action="append",
+        default=[],
+        metavar="CMD",
+        help="run CMD for every finished utterance, its text on stdin; repeatable; no shell: "
+        "sh -c '...' for one",
+    )
+    out.add_argument(
+        "--exec-limit",
+        type=finite_number,
+        metavar="S",
+        help="seconds after which such a run is killed (default: 10)",
+    )
+    out.add_argument(
+        "--sink",
+        action="append",
+        default=[],
+        metavar="NAME[:KEY=VALUE]",
+        help="also to a sink of an installed package; repeatable",
+    )
+    mqtt = parser.add_argument_group("MQTT")
+    mqtt.add_argument(
+        "--mqtt",
+        metavar="URL",
+        help="publish to a broker: mqtt://[USER@]HOST[:PORT][/PREFIX][?qos=0|1|2]; mqtts:// for "
+        "TLS",
+    )
+    mqtt.add_argument(
+        "--mqtt-password-file",
+        metavar="FILE",
+        help=f"its first line is the password (or set {_PASSWORD})",
+    )
+    mqtt.add_argument(
+        "--mqtt-ca", metavar="FILE", help="certificates (PEM) that vouch for the broker's"
+    )
+    mqtt.add_argument(
+        "--mqtt-cert", metavar="FILE", help="our certificate, for brokers that ask for one"
+    )
+    mqtt.add_argument("--mqtt-key", metavar="FILE", help="its key")
+
+
+def make_sinks(arguments: argparse.Namespace) -> list[Sink]:
+    """Standard output first, then every other destination.
 
     Args:
-        format_name: one of `FORMATS`.
-        outputs: files.
-        named: of the group ``streaming.sinks``.
-        raw: committed text even where a final model refines it.
+        arguments: of `add_output_options`.
 
     Raises:
-        ConfigurationError: an extension that no format has, or an unknown name.
+        ConfigurationError: choices that cannot work.
     """
-    files = [file_sink(name, raw=raw) for name in outputs]
-    return [stdout_sink(format_name, raw=raw), *files, *map(named_sink, named)]
+    raw = arguments.raw
+    return [
+        stdout_sink(arguments.format, raw=raw),
+        *(file_sink(name, raw=raw) for name in arguments.output),
+        *_captions(arguments),
+        *_mqtt(arguments),
+        *_commands(arguments),
+        *map(named_sink, arguments.sink),
+    ]
 
 
 def stdout_sink(format_name: str, *, raw: bool = False) -> Sink:
@@ -79,6 +164,47 @@ def named_sink(spec: str) -> Sink:
     if not isinstance(sink, Sink):
         raise ConfigurationError(f"{spec} is not a sink: see streaming/protocols.py")
     return sink
+
+
+def _captions(arguments: argparse.Namespace) -> list[Sink]:
+    if arguments.captions is None:
+        if arguments.captions_clear is not None:
+            raise ConfigurationError("--captions-clear is for --captions HOST:PORT")
+        return []
+    from sinks.captions import CaptionsSink, parse_address
+
+    given = arguments.captions_clear
+    choices = {} if given is None else {"clear_after_s": given}
+    return [CaptionsSink(*parse_address(arguments.captions), **choices)]
+
+
+def _mqtt(arguments: argparse.Namespace) -> list[Sink]:
+    files = {
+        "password_file": arguments.mqtt_password_file,
+        "ca_file": arguments.mqtt_ca,
+        "cert_file": arguments.mqtt_cert,
+        "key_file": arguments.mqtt_key,
+    }
+    if arguments.mqtt is None:
+        if any(files.values()):
+            raise ConfigurationError("the options --mqtt-... are for --mqtt URL")
+        return []
+    from sinks.mqtt import MqttSink
+
+    password = None if files["password_file"] else os.environ.get(_PASSWORD)
+    return [MqttSink(arguments.mqtt, password=password, **files)]
+
+
+def _commands(arguments: argparse.Namespace) -> list[Sink]:
+    if not arguments.exec:
+        if arguments.exec_limit is not None:
+            raise ConfigurationError("--exec-limit is for --exec CMD")
+        return []
+    from sinks.exec import ExecSink
+
+    given = arguments.exec_limit
+    choices = {} if given is None else {"time_limit_s": given}
+    return [ExecSink(command, **choices) for command in arguments.exec]
 
 
 def check_paths(inputs: Sequence[str | Path], outputs: Sequence[str | Path]) -> None:

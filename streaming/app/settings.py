@@ -72,6 +72,8 @@ class Settings:
     max_utterance_s: float = 30.0
     prompt: str = ""
     hotwords: tuple[str, ...] = ()
+    replace: str | None = None
+    """A file of words to replace or mask: see `streaming.replacements`."""
     threads: int | None = None
     """Of one pass; None shares the cores among the workers."""
     workers: int = 1

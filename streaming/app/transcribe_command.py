@@ -12,17 +12,19 @@ from sinks.terminal import TerminalSink
 
 from ..errors import SinkError
 from ..events import Notice
-from ..pipeline import Pipeline
+from ..group import PipelineGroup
 from ..protocols import Sink
-from .compose import make_pipeline
-from .inputs import make_source
-from .options import CommandParser, add_run_options, finite_number, settings_from
-from .outputs import FORMATS, check_paths, make_sinks
+from .compose import make_run
+from .inputs import add_input_options, make_sources
+from .options import CommandParser, add_run_options, files_read, finite_number, settings_from
+from .outputs import add_output_options, check_paths, make_sinks
 from .progress import command_workers
+from .recordings import recorded
 
 __all__ = ["transcribe_command"]
 
 _USAGE = """stream-transcribe [options] FILE|URL|-
+       stream-transcribe [options] --mic|--loopback
        stream-transcribe models|evaluate|doctor --help"""
 _EPILOG = """\
 subcommands:
@@ -33,6 +35,7 @@ subcommands:
 
 examples:
   stream-transcribe talk.mp3
+  stream-transcribe --mic --captions 127.0.0.1:8765
   stream-transcribe talk.mp3 --pace fast --output talk.srt --output talk.jsonl
   ffmpeg -i anything -f s16le -ar 16000 -ac 1 - | stream-transcribe -
 
@@ -43,19 +46,25 @@ _FINISHING = "finishing what was said; Ctrl-C again stops at once"
 
 def transcribe_command(argv: Sequence[str]) -> int:
     """Transcribe a file, a stream or standard input."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    if not arguments.input:
-        parser.error("what should be transcribed? give a FILE, a URL or -")
+    arguments = _parser().parse_args(argv)
     settings = settings_from(arguments, pass_cost_s=arguments.pass_cost)
-    check_paths([arguments.input], arguments.output)
-    sinks = make_sinks(arguments.format, arguments.output, arguments.sink, raw=arguments.raw)
-    source = make_source(arguments.input, settings.pace)
+    kept = recorded(make_sources(arguments, settings.pace), arguments.record)
+    named = [] if arguments.input is None else [arguments.input]
+    check_paths([*named, *files_read(arguments)], [*arguments.output, *kept.paths])
+    sinks = make_sinks(arguments)
     with command_workers(settings) as (worker, final_worker):
-        pipeline = make_pipeline(
-            source, settings, sinks=sinks, worker=worker, final_worker=final_worker
+        run = make_run(
+            kept.sources,
+            settings,
+            sinks=sinks,
+            logs=kept.logs,
+            worker=worker,
+            final_worker=final_worker,
         )
-        return asyncio.run(_run(pipeline, sinks[0]))
+        if isinstance(sinks[0], TerminalSink):
+            for label, status in run.statuses():
+                sinks[0].follow(status, label=label)
+        return asyncio.run(_run(run, sinks[0]))
 
 
 def _parser() -> CommandParser:
@@ -77,28 +86,12 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("--label", default="", metavar="TEXT", help="name of the session")
     parser.add_argument("--debug", action="store_true", help="show tracebacks and more messages")
-    out = parser.add_argument_group("output")
-    out.add_argument(
-        "--format", choices=FORMATS, default="text", help="of stdout (default: %(default)s)"
-    )
-    out.add_argument(
-        "--output",
-        action="append",
-        default=[],
+    add_input_options(parser)
+    add_output_options(parser)
+    parser.add_argument(
+        "--record",
         metavar="FILE",
-        help="also write FILE; .txt, .jsonl, .srt or .vtt chooses the format; repeatable",
-    )
-    out.add_argument(
-        "--sink",
-        action="append",
-        default=[],
-        metavar="NAME[:KEY=VALUE]",
-        help="also to a sink of an installed package; repeatable",
-    )
-    out.add_argument(
-        "--raw",
-        action="store_true",
-        help="with --final-model: what was committed live, not what the larger model heard",
+        help="keep the audio in FILE, .wav or .flac, and the events beside it in .jsonl",
     )
     pace = parser.add_argument_group("pace")
     pace.add_argument(
@@ -118,7 +111,7 @@ def _parser() -> CommandParser:
     return parser
 
 
-async def _run(pipeline: Pipeline, view: Sink) -> int:
+async def _run(pipeline: PipelineGroup, view: Sink) -> int:
     with _signals(pipeline, view) as received:
         try:
             async with pipeline:
@@ -130,7 +123,7 @@ async def _run(pipeline: Pipeline, view: Sink) -> int:
 
 
 @contextlib.contextmanager
-def _signals(pipeline: Pipeline, view: Sink) -> Iterator[list[int]]:
+def _signals(pipeline: PipelineGroup, view: Sink) -> Iterator[list[int]]:
     """Ctrl-C once ends the input, so that what was said is finished; twice stops at once.
 
     Plain signal handlers, not the event loop's: those do not exist on Windows.

@@ -30,6 +30,7 @@ from .processor import require_processor
 from .vocabulary import Vocabulary
 from .window_input import (
     FULL_CONTEXT,
+    check_prompt,
     check_window,
     context_of_model,
     context_positions,
@@ -142,6 +143,10 @@ class CTranslate2Backend:
             return self._decode(window)
         except (RuntimeError, ValueError) as error:
             raise BackendError(f"CTranslate2 failed: {error}") from error
+
+    def check_prompt(self, prompt: str) -> None:
+        """See `streaming.protocols.PromptChecking`."""
+        check_prompt(prompt, self._vocabulary, self.model)
 
     def abort(self) -> None:
         """Nothing: CTranslate2 cannot stop in the middle, and a pass ends by itself."""

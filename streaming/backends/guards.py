@@ -7,12 +7,12 @@ a signature that can be told from the words alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..events import Word
 from ..words import ends_sentence, key, longest_repeat
 
-__all__ = ["drop_noise_tags", "drop_past_end", "loop_start", "token_limit"]
+__all__ = ["drop_in_silence", "drop_noise_tags", "drop_past_end", "loop_start", "token_limit"]
 
 _TIMES_BY_PERIOD = {1: 5, 2: 4, 3: 4}
 """Repetitions from which a block of so many words is a loop; 3 for longer blocks. People do
@@ -30,6 +30,8 @@ _MOMENT_S = 0.03
 """A word shorter than this has no duration: one position of the encoder, and rounding."""
 _TOO_FAST_S = 0.05
 """Nobody says words at this rate on average."""
+_APART_S = 0.1
+"""A word without duration this long after the voice is none that the voice has said."""
 _INVENTED_WORDS = 3
 """Words that nobody says in one moment."""
 
@@ -104,6 +106,31 @@ def drop_past_end(words: Sequence[Word], end_s: float) -> list[Word]:
     return kept
 
 
+def drop_in_silence(words: Sequence[Word], voice_after_s: Callable[[float], float]) -> list[Word]:
+    """Remove trailing words without duration that stand in the silence after what was said.
+
+    A prompt of names has the model go on with a list, or begin the sentence anew, where the
+    speaker has stopped. A real last word may lose its duration to the one before it, but then
+    begins where that one ends, or with voice to come.
+
+    Args:
+        words: in order, shrunk to their voice.
+        voice_after_s: seconds of voice after a time.
+    """
+    kept = list(words)
+    while len(kept) > 1 and _stands_in_silence(kept[-2], kept[-1], voice_after_s):
+        kept.pop()
+    return kept
+
+
+def _stands_in_silence(before: Word, word: Word, voice_after_s: Callable[[float], float]) -> bool:
+    return (
+        word.end_s - word.start_s < _MOMENT_S
+        and word.start_s - before.end_s >= _APART_S
+        and voice_after_s(word.start_s) < _MOMENT_S
+    )
+
+
 def _before_squeezed(words: Sequence[Word], end_s: float) -> int:
     """How many words stay."""
     squeezed = _squeezed_start(words)
@@ -111,10 +138,11 @@ def _before_squeezed(words: Sequence[Word], end_s: float) -> int:
     at_end = n_squeezed > 0 and words[squeezed].start_s >= end_s - 0.1
     if n_squeezed < _INVENTED_WORDS and not at_end:
         return len(words)
-    keep = _repeat_start([key(word.text) for word in words], squeezed)
-    if keep == squeezed > 0 and not ends_sentence(words[squeezed - 1].text):
-        keep += 1
-    return keep
+    copy = _repeat_start([key(word.text) for word in words], squeezed)
+    if copy is not None:
+        return copy
+    goes_on = squeezed > 0 and not ends_sentence(words[squeezed - 1].text)
+    return squeezed + goes_on
 
 
 def _squeezed_start(words: Sequence[Word]) -> int:
@@ -126,15 +154,15 @@ def _squeezed_start(words: Sequence[Word]) -> int:
     return len(words)
 
 
-def _repeat_start(keys: Sequence[str], squeezed: int) -> int:
+def _repeat_start(keys: Sequence[str], squeezed: int) -> int | None:
     """Where, at or after ``squeezed``, the words begin to say once more what stands before.
 
-    A real last word may be squeezed together with the invented ones; if they repeat nothing,
-    all of them are taken for invented.
+    A real last word may be squeezed together with the invented ones. None if they repeat
+    nothing.
     """
     for at in range(squeezed, len(keys)):
         for period in range(2, at + 1):
             again = keys[at : at + period]
             if len(again) > 1 and again == keys[at - period : at][: len(again)]:
                 return at
-    return squeezed
+    return None

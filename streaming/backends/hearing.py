@@ -8,7 +8,7 @@ from ..audio import SAMPLE_RATE
 from ..events import Word
 from ..protocols import Hypothesis, Window
 from ..words import TimedToken, words_from_tokens
-from .guards import drop_noise_tags, drop_past_end, loop_start
+from .guards import drop_in_silence, drop_noise_tags, drop_past_end, loop_start
 from .word_timing import shrink_to_voice, voice_after_s
 
 __all__ = ["hypothesis_of"]
@@ -32,9 +32,9 @@ def hypothesis_of(
     start_s = window.start_sample / SAMPLE_RATE
     said = drop_noise_tags(words_from_tokens(tokens, language))
     before = forced or ()
-    heard = drop_past_end(
-        [*before, *shrink_to_voice(said, window.mel, start_s)], window.end_sample / SAMPLE_RATE
-    )
+    voiced = [*before, *shrink_to_voice(said, window.mel, start_s)]
+    voiced = drop_in_silence(voiced, lambda time_s: voice_after_s(time_s, window.mel, start_s))
+    heard = drop_past_end(voiced, window.end_sample / SAMPLE_RATE)
     loop = loop_start(heard)
     # What is committed stays, also where it is what the model then repeats.
     kept = heard if loop is None else heard[: max(loop, len(before))]

@@ -30,6 +30,7 @@ from .vocabulary import Vocabulary
 from .window_input import (
     FULL_CONTEXT,
     MIN_FRAMES,
+    check_prompt,
     check_window,
     context_of_model,
     context_positions,
@@ -119,6 +120,10 @@ class WhisperCppBackend:
         with self._turn:
             self._aborting.clear()
             return self._decode(window)
+
+    def check_prompt(self, prompt: str) -> None:
+        """See `streaming.protocols.PromptChecking`."""
+        check_prompt(prompt, self._vocabulary, self.model)
 
     def abort(self) -> None:
         """See `streaming.protocols.Backend`. Looked at between decoder steps."""

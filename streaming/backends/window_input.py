@@ -12,6 +12,7 @@ from .vocabulary import Vocabulary
 __all__ = [
     "FULL_CONTEXT",
     "MIN_FRAMES",
+    "check_prompt",
     "check_window",
     "context_of_model",
     "context_positions",
@@ -88,9 +89,27 @@ def padded_mel(mel: NDArray[np.float32], n_frames: int) -> NDArray[np.float32]:
     return padded
 
 
+def check_prompt(prompt: str, vocabulary: Vocabulary, model: str) -> None:
+    """Refuse a prompt of which the end would be cut off.
+
+    Raises:
+        ConfigurationError: it is longer than what a pass is given.
+    """
+    tokens = _asked(prompt, vocabulary)
+    if len(tokens) > _PROMPT_TOKENS:
+        taken = b"".join(vocabulary.tokens[token] for token in tokens[:_PROMPT_TOKENS])
+        end = taken.decode("utf-8", "ignore")[-30:]
+        raise ConfigurationError(
+            f"hotwords and prompt have {len(tokens)} tokens, and {model} takes {_PROMPT_TOKENS}, "
+            f'up to "...{end}"; leave out what matters least'
+        )
+
+
 def prompt_tokens(window: Window, vocabulary: Vocabulary) -> list[int]:
     """Text that stands before what is said: the user's prompt and the end of the context."""
-    asked: list[int] = []
-    if window.prompt:
-        asked = vocabulary.encode(" " + window.prompt.strip())[:_PROMPT_TOKENS]
+    asked = _asked(window.prompt, vocabulary)[:_PROMPT_TOKENS]
     return asked + vocabulary.encode(window.context)[-_CONTEXT_TOKENS:]
+
+
+def _asked(prompt: str, vocabulary: Vocabulary) -> list[int]:
+    return vocabulary.encode(" " + prompt.strip()) if prompt.strip() else []

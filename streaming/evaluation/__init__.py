@@ -6,7 +6,7 @@ when each word ended) and, where there is one, the reference text. `evaluate` po
 measurements of one or more clips into an `Evaluation`, which has a JSON form and a table.
 
 `check_events` lists every broken promise of an event log; `machine` and `versions` say
-what a measurement was made on; `load_manifest` reads a set of clips.
+what a measurement was made on; `load_manifest` reads a set of clips, `read_log` an event log.
 
 The text measures need ``pip install "stream-transcribe[evaluate]"``; the imports happen on
 use.
@@ -15,6 +15,7 @@ use.
 from __future__ import annotations
 
 from .environment import machine, versions
+from .event_log import is_log, read_log
 from .invariants import check_events
 from .manifest import Clip, load_manifest
 from .measure import Measurement, measure
@@ -28,8 +29,10 @@ __all__ = [
     "check_events",
     "evaluate",
     "format_table",
+    "is_log",
     "load_manifest",
     "machine",
     "measure",
+    "read_log",
     "versions",
 ]

@@ -1,0 +1,1 @@
+"""What `sinks.captions` is made of."""

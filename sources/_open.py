@@ -1,0 +1,204 @@
+"""Opens any media file or stream with PyAV (FFmpeg) and tells what its header says."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Discard
+
+from streaming.errors import SourceError
+
+from ._address import is_url, shown
+
+__all__ = ["Header", "Kind", "Media", "open_media", "read_failure"]
+
+OPEN_TIMEOUT_S = 15.0
+"""How long a server may take to answer."""
+READ_TIMEOUT_S = 30.0
+"""How long a stream may say nothing."""
+EXACT_FORMATS = frozenset({"wav", "w64", "flac", "aiff", "caf", "mov", "matroska"})
+"""Formats whose header tells the length. That of others may be an estimate; mp3 tells it
+where it carries a Xing or VBRI header."""
+TELLING_FORMATS = EXACT_FORMATS | {"mp3", "ogg", "hls"}
+"""Formats whose length is good enough to show how far one is."""
+DEFAULT_OPTIONS = {"rtsp_flags": "prefer_tcp"}
+"""FFmpeg would ask for UDP first, which loses audio and does not pass firewalls."""
+
+
+Kind = Literal["recording", "hls", "rtsp", "radio", "stream"]
+"""hls is a playlist that may grow; its timestamps go on when it is opened again. radio is what
+calls itself so (icy headers), stream what else has no length and cannot be sought in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What is known of a medium once it is open."""
+
+    kind: Kind
+    length_s: float | None
+    """Seconds from its first sample to its end; None if that is not known."""
+
+    @property
+    def live(self) -> bool:
+        """It goes on whether or not anybody listens."""
+        return self.kind != "recording"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """An open medium."""
+
+    name: str
+    """For messages."""
+    container: InputContainer
+    stream: AudioStream
+    header: Header
+    declared_s: float | None
+    """Length by its header where that can be relied on."""
+
+
+def read_failure(error: av.FFmpegError) -> str:
+    """Why reading failed, in a few words."""
+    if isinstance(error, av.ExitError):
+        return f"nothing came for {READ_TIMEOUT_S:g} s"
+    return str(error.strerror)
+
+
+def open_media(location: str, options: Mapping[str, str] | None = None) -> Media:
+    """Open a file or URL; blocks. Close its container.
+
+    Args:
+        location: a path or a URL.
+        options: FFmpeg's, for a URL.
+
+    Raises:
+        SourceError: it cannot be opened or holds no audio that can be read.
+    """
+    name = shown(location)
+    container = _open(location, name, options or {})
+    try:
+        stream = _audio_stream(container, name)
+        declared_s = _declared_s(container, stream, location)
+        header = _header(container, stream, location, declared_s)
+    except BaseException:
+        container.close()
+        raise
+    return Media(
+        name=name, container=container, stream=stream, header=header, declared_s=declared_s
+    )
+
+
+def _open(location: str, name: str, options: Mapping[str, str]) -> InputContainer:
+    if is_url(location):
+        target, timeout = location, (OPEN_TIMEOUT_S, READ_TIMEOUT_S)
+        if urlsplit(location).scheme.startswith("rtsp"):
+            options = {**DEFAULT_OPTIONS, **options}
+    else:
+        _check_file(location, name)
+        # Marked as a file, so that "10:30.wav" is not taken for a protocol "10".
+        target, timeout = f"file:{location}", None
+    try:
+        # Tags may be in any encoding; nobody reads them here.
+        return av.open(
+            target, "r", options=dict(options), timeout=timeout, metadata_errors="ignore"
+        )
+    except av.InvalidDataError as error:
+        raise SourceError(
+            f"{name} is not audio that FFmpeg can read, or its header is damaged; "
+            "convert it to wav, flac, mp3, ogg, ..."
+        ) from error
+    except av.ExitError as error:
+        raise SourceError(
+            f"{name} did not answer within {OPEN_TIMEOUT_S:g} s; check the address"
+        ) from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SourceError(f"cannot open {name}: {reason}") from error
+
+
+def _check_file(location: str, name: str) -> None:
+    try:
+        status = os.stat(location)
+    except FileNotFoundError as error:
+        raise SourceError(f"{name}: no such file; check the path") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SourceError(f"cannot open {name}: {reason}") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise SourceError(f"{name} is a directory; name an audio file in it")
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
+        raise SourceError(f"{name} is empty (0 bytes); record or copy it again")
+
+
+def _audio_stream(container: InputContainer, name: str) -> AudioStream:
+    stream = container.streams.best("audio")
+    if not isinstance(stream, AudioStream):
+        raise SourceError(f"{name} has no audio track that can be read")
+    # The codec context is None where FFmpeg has no decoder.
+    if not stream.codec_context or stream.codec_context.sample_rate <= 0:
+        raise SourceError(
+            f"{name} is encoded in a way that FFmpeg here cannot decode; "
+            "convert it to wav, flac, mp3, ogg, ..."
+        )
+    for other in container.streams:
+        # Or FFmpeg would fetch every variant of an HLS stream.
+        if other.index != stream.index:
+            other.discard = Discard.all
+    return stream
+
+
+def _header(
+    container: InputContainer, stream: AudioStream, location: str, declared_s: float | None
+) -> Header:
+    formats = set(container.format.name.split(","))
+    kind: Kind = "recording"
+    if formats & {"rtsp", "rtp", "sdp"}:
+        kind = "rtsp"
+    elif is_url(location) and container.duration is None:
+        if "hls" in formats:
+            kind = "hls"
+        elif container.size < 0:
+            radio = any(key.startswith("icy-") for key in container.metadata)
+            kind = "radio" if radio else "stream"
+    if kind != "recording":
+        return Header(kind=kind, length_s=None)
+    length_s = declared_s
+    if length_s is None and formats & TELLING_FORMATS:
+        if stream.duration and stream.time_base:
+            length_s = float(stream.duration * stream.time_base)
+        elif container.duration:
+            length_s = container.duration / 1_000_000
+    return Header(kind=kind, length_s=length_s)
+
+
+def _declared_s(container: InputContainer, stream: AudioStream, location: str) -> float | None:
+    """Length by the header, or None where it says nothing or only has an estimate."""
+    formats = set(container.format.name.split(","))
+    declared_s: float | None = None
+    if stream.duration and stream.time_base:
+        declared_s = float(stream.duration * stream.time_base)
+    elif container.duration and len(container.streams) == 1:
+        declared_s = container.duration / 1_000_000
+    if declared_s is None or not os.path.isfile(location):
+        return declared_s if formats & EXACT_FORMATS else None
+    if "mp3" in formats:
+        with open(location, "rb") as file:
+            head = file.read(1 << 16)
+        return declared_s if any(tag in head for tag in (b"Xing", b"Info", b"VBRI")) else None
+    if "wav" in formats:
+        # FFmpeg takes a cut wav file's length from what is there; the header tells the rest.
+        with open(location, "rb") as file:
+            head = file.read(8)
+        size = os.path.getsize(location)
+        riff = 8 + int.from_bytes(head[4:], "little") if head[:4] == b"RIFF" else 0
+        if size < riff < 0x7FF0_0000:  # recorders write a size near 2 or 4 GiB for "unknown"
+            declared_s *= riff / size
+    return declared_s if formats & EXACT_FORMATS else None
