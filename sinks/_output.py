@@ -65,6 +65,12 @@ class Output:
         self._stream: TextIO | None = None
         self._raw: io.RawIOBase | None = None
         self._failed = False
+        self._newest: Future[Exception | None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """True while something that was given is not yet with the operating system."""
+        return self._newest is not None and not self._newest.done()
 
     async def open(self) -> None:
         """Open the destination and start its thread.
@@ -126,6 +132,7 @@ class Output:
 
     def _run(self, call: Callable[[], None]) -> asyncio.Future[Exception | None]:
         done: Future[Exception | None] = Future()
+        self._newest = done
         self._jobs.put((call, done))
         return asyncio.shield(asyncio.wrap_future(done))
 

@@ -1,45 +1,55 @@
-"""The terminal: committed text plain, tentative text dim, in place.
+"""The terminal: committed text plain, tentative text dim, in place, and how it is going.
 
 Committed text leaves for good in full rows, into the terminal's own scrollback. Only the
-last, unfinished row and the tentative text after it are drawn again, so an utterance may
-be longer than the screen and a resize disturbs a few rows at most.
+last, unfinished row, the tentative text after it and a status line are drawn again, so an
+utterance may be longer than the screen and a resize disturbs a few rows at most.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TextIO, cast
 
-from rich.cells import cell_len
 from rich.console import Console
-from rich.control import Control
-from rich.segment import ControlType
 from rich.text import Text
 
-from streaming.errors import SinkError
-from streaming.events import AudioDropped, Committed, Event, Final, Notice, Partial, SessionStarted
+from streaming.events import Event, SessionStarted
+from streaming.protocols import Status
 
+from ._notices import NoticeStream
 from ._output import Output
+from ._painter import Painter, draws_in_place
 from ._refined import RefinedLog
-from ._text import TextLog, one_line, wrap
+from ._text import TextLog
+from ._view import View, notice_text
 
 __all__ = ["TerminalSink"]
 
 
 class TerminalSink:
-    """Shows the transcript on a terminal, and notices beside it.
+    """Shows the transcript on a terminal, notices in it, and a status line below.
 
-    What somebody has read as committed stays: refined text is not shown on a terminal.
+    What somebody has read as committed stays: refined text is not shown on a terminal. Two
+    labelled sessions stand side by side where the terminal is 60 cells wide; elsewhere, and
+    where there are more, labels stand before the lines. A terminal that is stopped (Ctrl-S)
+    does not hold up the session; it shows the newest once it goes on.
 
     Where the stream is no terminal, committed text is written plainly, one utterance a
-    line, each word when it is committed; or refined text, as `sinks.text.TextSink` does.
+    line, each word when it is committed; or refined text, as `sinks.text.TextSink` does. Notices
+    go to ``notices`` then, and if that is a terminal, so does the progress of a run that is
+    followed and does not wait for its audio.
 
     Args:
         stream: where the transcript goes; standard output by default.
-        notices: where notices and dropped audio are told; standard error by default.
+        notices: where notices and dropped audio are told; standard error by default. If it is
+            a terminal as the stream is, they stand in the transcript instead.
         console: the terminal, instead of the one that ``stream`` is.
         raw: committed words, not refined ones, also where the stream is no terminal.
+        columns: labels of the sessions on the left and on the right; by default those of the
+            first two.
     """
 
     def __init__(
@@ -49,32 +59,40 @@ class TerminalSink:
         notices: TextIO | None = None,
         console: Console | None = None,
         raw: bool = False,
+        columns: tuple[str, str] | None = None,
     ) -> None:
         stream = stream or (cast(TextIO, console.file) if console else sys.stdout)
         # Asked of the stream itself: rich would take FORCE_COLOR for a terminal, and a pipe
         # must not receive cursor movements.
-        self._console = console or Console(
+        console = console or Console(
             file=stream, force_terminal=stream is not None and stream.isatty()
         )
-        self._in_place = (
-            self._console.is_terminal
-            and not self._console.is_dumb_terminal
-            and not self._console.legacy_windows
-        )
-        self._output = Output(stream if stream is not None else "-")
         notices = notices or sys.stderr
-        self._notices = None if notices is None else Output(notices)
-        self._refined = RefinedLog(raw=raw or self._console.is_terminal)
+        target = stream if stream is not None else "-"
+        in_place = draws_in_place(console)
+        self._view = View(lambda: asyncio.get_running_loop().time(), pair=columns)
+        self._painter = Painter(target, console, self._view) if in_place else None
+        self._output = Output(target)
         self._log = TextLog()
-        self._unfinished = ""
-        """Committed text that has not left for good."""
-        self._tentative = ""
-        self._drawn: list[Text] = []
+        self._refined = RefinedLog(raw=raw or console.is_terminal)
+        self._within = in_place and notices is not None and notices.isatty()
+        """Notices are rows of the view."""
+        self._notices = NoticeStream(None if self._within else notices)
+        self._model = ""
+
+    def follow(self, status: Callable[[], Status], *, label: str = "") -> None:
+        """Show how a session is doing: its level, delay, progress.
+
+        Args:
+            status: tells it, without waiting; called a few times a second on the event loop.
+            label: whose it is, where several sessions are followed.
+        """
+        self._view.watch.follow(status, label)
+        self._notices.follow(status, label)
 
     async def __aenter__(self) -> Self:
-        await self._output.open()
-        if self._notices is not None:
-            await self._notices.open()
+        await (self._painter or self._output).open()
+        await self._notices.open()
         return self
 
     async def __aexit__(
@@ -83,15 +101,14 @@ class TerminalSink:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._tentative = ""
-        ending = "".join(map(self._log.push, self._refined.close())) + self._log.close()
-        self._unfinished += ending
         try:
-            last = self._redraw() if self._in_place else ending
-            await self._output.close(last, quiet=exc is not None)
+            if self._painter is not None:
+                await self._painter.close(quiet=exc is not None)
+            else:
+                last = "".join(map(self._log.push, self._refined.close())) + self._log.close()
+                await self._output.close(last, quiet=exc is not None)
         finally:
-            if self._notices is not None:
-                await self._notices.close(quiet=True)
+            await self._notices.close()
 
     async def write(self, event: Event) -> None:
         """Show what the event changes.
@@ -100,87 +117,19 @@ class TerminalSink:
             SinkError: the terminal or file failed.
             BrokenPipeError: nobody reads standard output any more.
         """
-        if isinstance(event, Notice | AudioDropped):
-            await self._tell(_notice(event))
-            return
-        if isinstance(event, SessionStarted) and event.model and self._in_place:
-            await self._tell(f"{event.model} on {event.backend}")
-        added = "".join(map(self._log.push, self._refined.push(event)))
-        if not self._in_place:
-            if added:
-                await self._output.write(added)
-            return
-        self._unfinished += added
-        if isinstance(event, Partial):
-            self._tentative = self._log.preview(event)
-        elif isinstance(event, Committed | Final):
-            self._tentative = ""  # the next partial brings what is left of it
-        if text := self._redraw():
-            await self._output.write(text)
+        notice = notice_text(event) or self._opening(event)
+        if self._within and notice is not None:
+            self._view.tell(notice)
+        await self._notices.push(event, notice)
+        if self._painter is not None:
+            self._view.push(event)
+            await self._painter.draw()
+        elif added := "".join(map(self._log.push, self._refined.push(event))):
+            await self._output.write(added)
 
-    async def _tell(self, line: str) -> None:
-        """A line on the notices' stream, which may well be the same terminal."""
-        if self._notices is None:
-            return
-        if erase := self._erase():
-            await self._output.write(erase)
-        try:
-            await self._notices.write(line + "\n")
-        except SinkError:  # nobody listens; the transcript is still wanted
-            await self._notices.close(quiet=True)
-            self._notices = None
-        if text := self._redraw():
-            await self._output.write(text)
-
-    def _redraw(self) -> str:
-        """Text that brings the screen up to date; "" if it is."""
-        width = max(self._console.width - 1, 2)  # the last column stays free of wrapping quirks
-        *ended, rest = self._unfinished.split("\n")
-        finished = [row for line in ended for row in wrap(line, width)]
-        *full, last = wrap(rest, width)
-        finished += full
-        self._unfinished = last.plain
-        live = self._live(width)
-        if not finished and live == self._drawn:
-            return ""
-        text = self._erase()
-        text += "".join(f"{row.plain.rstrip()}\n" for row in finished)
-        self._drawn = live
-        return text + "\n".join(self._render(row) for row in live)
-
-    def _live(self, width: int) -> list[Text]:
-        """The rows that may still change; never more than the cursor can go back over."""
-        if not self._unfinished and not self._tentative:
-            return []
-        rows = wrap(Text.assemble(self._unfinished, (self._tentative, "dim")), width)
-        limit = max(self._console.height - 1, 1)
-        if len(rows) > limit:
-            rows = rows[:limit]
-            rows[-1].rstrip()
-            rows[-1].append("…", "dim")
-        return rows
-
-    def _erase(self) -> str:
-        """Text that removes the live rows and leaves the cursor where they began."""
-        if not self._drawn:
-            return ""
-        # The terminal may have become narrower since, and have folded them.
-        width = self._console.width
-        rows = sum(max(1, -(-cell_len(row.plain) // width)) for row in self._drawn)
-        self._drawn = []
-        erase: tuple[ControlType | tuple[ControlType, int], ...]
-        erase = (ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
-        up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
-        return str(Control(*erase, *(up * (rows - 1))))
-
-    def _render(self, row: Text) -> str:
-        with self._console.capture() as capture:
-            self._console.print(row, end="", soft_wrap=True)
-        return capture.get()
-
-
-def _notice(event: Notice | AudioDropped) -> str:
-    if isinstance(event, Notice):
-        return f"{event.level}: {one_line(event.message)}"
-    reason = f": {one_line(event.reason)}" if event.reason else ""
-    return f"warning: audio dropped from {event.start_s:.1f} to {event.end_s:.1f} s{reason}"
+    def _opening(self, event: Event) -> Text | None:
+        """The model, named once on a terminal."""
+        if self._painter is None or not isinstance(event, SessionStarted) or not event.model:
+            return None
+        before, self._model = self._model, f"{event.model} on {event.backend}"
+        return Text.assemble((self._model, "dim")) if self._model != before else None

@@ -57,6 +57,25 @@ def test_text_reaches_the_file_before_write_returns(tmp_path: Path) -> None:
     assert path.read_text() == "one\ntwo\n"
 
 
+def test_an_output_is_busy_until_all_it_was_given_is_written(pipe: tuple[int, TextIO]) -> None:
+    reader, stream = pipe
+
+    async def main() -> None:
+        output = Output(stream)
+        busy = [output.busy]
+        await output.open()
+        writing = asyncio.create_task(output.write("x" * 1_000_000))
+        await asyncio.sleep(0.05)
+        busy.append(output.busy)
+        while not writing.done():
+            await asyncio.to_thread(os.read, reader, 1_000_000)
+        busy.append(output.busy)
+        assert busy == [False, True, False]
+        await output.close()
+
+    asyncio.run(main())
+
+
 def test_files_are_utf_8_with_line_feeds_and_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "log.txt"
     path.write_text("a much longer text than the new one")

@@ -4,88 +4,36 @@ import asyncio
 import io
 import os
 import pty
-import re
 import sys
 import threading
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
+from terminal_screen import TerminalScreen
 
 from sinks.terminal import TerminalSink
 from streaming.events import AudioDropped, Committed, Event, Final, Notice, Partial, SessionStarted
-from streaming.protocols import Sink
-
-SEQUENCE = re.compile(r"\x1b\[(\d*)([A-Za-z])")
+from streaming.protocols import Sink, Status
 
 
-class Screen:
-    """What a terminal of this size shows: rows, scrollback, and which cells are dim."""
+class Tty(io.StringIO):
+    """A stream that says it is a terminal."""
 
-    def __init__(self, width: int, height: int) -> None:
-        self.width, self.height = width, height
-        self.rows: list[list[tuple[str, bool]]] = [[]]
-        self.row = self.column = 0
-        self.dim = False
-
-    def feed(self, data: str) -> None:
-        place = 0
-        while place < len(data):
-            if sequence := SEQUENCE.match(data, place):
-                self._control(sequence[1], sequence[2])
-                place = sequence.end()
-                continue
-            self._character(data[place])
-            place += 1
-
-    def text(self) -> list[str]:
-        return ["".join(c for c, _ in row) for row in self.rows]
-
-    def dim_text(self) -> str:
-        return "".join(c for row in self.rows for c, dim in row if dim)
-
-    def _character(self, c: str) -> None:
-        if c == "\n":
-            self.column = 0
-            self._down()
-        elif c == "\r":
-            self.column = 0
-        else:
-            cells = cell_len(c)
-            assert self.column + cells <= self.width, "the terminal would fold this row"
-            row = self.rows[self.row]
-            assert len("".join(x for x, _ in row)) == len(row)
-            assert cell_len("".join(x for x, _ in row)) == self.column, "overwrites text"
-            row.append((c, self.dim))
-            self.column += cells
-
-    def _control(self, number: str, code: str) -> None:
-        if code == "A":
-            self.row -= int(number or 1)
-            top = max(len(self.rows) - self.height, 0)
-            assert self.row >= top, "cannot go back above the screen"
-        elif code == "K":
-            assert number == "2"
-            self.rows[self.row] = []
-        elif code == "m":
-            self.dim = number == "2"
-        else:
-            raise AssertionError(f"unknown sequence {code}")
-
-    def _down(self) -> None:
-        self.row += 1
-        if self.row == len(self.rows):
-            self.rows.append([])
+    def isatty(self) -> bool:
+        return True
 
 
 class Session:
     """A terminal sink on a screen."""
 
-    def __init__(self, width: int = 20, height: int = 5) -> None:
+    def __init__(
+        self, width: int = 20, height: int = 5, notices: io.StringIO | None = None
+    ) -> None:
         self.stream = io.StringIO()
-        self.notices = io.StringIO()
+        self.notices = notices or io.StringIO()
         self.console = Console(
             file=self.stream,
             force_terminal=True,
@@ -95,7 +43,7 @@ class Session:
             _environ={"TERM": "xterm"},
         )
         self.sink = TerminalSink(notices=self.notices, console=self.console)
-        self.screen = Screen(width, height)
+        self.screen = TerminalScreen(width, height)
         self._fed = 0
 
     async def write(self, *events: Event) -> list[str]:
@@ -107,7 +55,7 @@ class Session:
         data = self.stream.getvalue()
         self.screen.feed(data[self._fed :])
         self._fed = len(data)
-        return self.screen.text()
+        return self.screen.rows
 
 
 def test_it_is_a_sink() -> None:
@@ -122,15 +70,15 @@ def test_tentative_text_is_dim_and_replaced_in_place() -> None:
                 Committed(text=" Hello"), Partial(committed=" Hello", tentative=" word")
             )
             assert shown == ["Hello word"]
-            assert session.screen.dim_text() == " word"
+            assert session.screen.dim == "word"
             shown = await session.write(Partial(committed=" Hello", tentative=" world of"))
             assert shown == ["Hello world of"]
             shown = await session.write(
                 Committed(text=" world"), Partial(committed=" Hello world", tentative=" on")
             )
-            assert (shown, session.screen.dim_text()) == (["Hello world on"], " on")
+            assert (shown, session.screen.dim) == (["Hello world on"], "on")
             shown = await session.write(Committed(text=" on."), Final(text=" Hello world on."))
-            assert (shown, session.screen.dim_text()) == (["Hello world on.", ""], "")
+            assert (shown, session.screen.dim) == (["Hello world on.", ""], "")
 
     asyncio.run(main())
 
@@ -140,7 +88,7 @@ def test_full_committed_rows_are_printed_once_and_for_good() -> None:
         session = Session(width=12)
         async with session.sink:
             await session.write(Committed(text=" one two three four five"))
-            assert session.screen.text() == ["one two", "three four", "five"]
+            assert session.screen.rows == ["one two", "three four", "five"]
             await session.write(Partial(tentative=" six"), Partial(tentative=" sick"))
         data = session.stream.getvalue()
         assert data.count("one two") == data.count("three four") == 1
@@ -207,24 +155,49 @@ def test_what_was_committed_is_what_remains(
                 if final:
                     await session.write(Final(utterance=0), Notice(message=str(i)))
         said = "".join(text for text, _, _ in steps).replace("\x1b", " ")
-        assert "".join("".join(session.look()).split()) == "".join(said.split())
-        assert session.screen.dim_text() == ""
+        assert letters(session.look()) == letters([said])
+        assert session.screen.dim == ""
 
     asyncio.run(main())
 
 
-def test_a_live_row_that_a_narrower_terminal_folded_is_removed_whole() -> None:
+def letters(rows: list[str]) -> str:
+    """Without spaces, and without combining characters, which terminals compose."""
+    text = unicodedata.normalize("NFD", "".join(rows)).replace("\u0301", "")
+    return "".join(text.split())
+
+
+def test_a_resize_in_the_middle_disturbs_nothing() -> None:
+    words = [f" word{i}" for i in range(30)]
+
     async def main() -> None:
-        session = Session(width=20)
+        session = Session(width=24, height=6)
+        session.sink.follow(lambda: Status(speaking=True))
         async with session.sink:
-            await session.write(Partial(tentative=" eighteen cells wide"[:19]))
-            assert session.screen.text() == ["eighteen cells wid"]
-            before = len(session.stream.getvalue())
-            session.console.width = 10
-            await session.sink.write(Partial(tentative=" short"))
-            added = session.stream.getvalue()[before:]
-            assert added.startswith("\r\x1b[2K\x1b[1A\x1b[2K")
-            assert added.count("\x1b[1A") == 1
+            for number, word in enumerate(words):
+                if number in (8, 16, 24):
+                    width, height = {8: (14, 9), 16: (40, 5), 24: (12, 8)}[number]
+                    session.look()
+                    session.console.size = ConsoleDimensions(width, height)
+                    session.screen.resize(width, height)
+                await session.write(Committed(text=word), Partial(tentative=" or so" * 4))
+        assert letters(session.look()) == letters(words)  # what was said, folded here and there
+        assert session.screen.left_as_found
+
+    asyncio.run(main())
+
+
+def test_a_resize_that_pushes_live_rows_off_the_screen_loses_nothing() -> None:
+    async def main() -> None:
+        session = Session(width=60, height=6)
+        async with session.sink:
+            await session.write(Committed(text=" one two three"), Partial(tentative=" or so" * 30))
+            session.console.size = ConsoleDimensions(10, 4)
+            session.screen.resize(10, 4)
+            await session.write(Committed(text=" four"))
+        words = " ".join(session.look()).split()
+        assert words[-4:] == ["one", "two", "three", "four"]
+        assert len(session.look()) <= 6 * 6 + 3  # what was live, folded, and the new rows
 
     asyncio.run(main())
 
@@ -242,21 +215,39 @@ def test_a_run_that_is_cancelled_keeps_the_committed_text_only() -> None:
     assert session.look() == ["Hello", ""]
 
 
-def test_notices_go_to_their_stream_while_the_live_row_makes_room() -> None:
+def test_notices_go_to_their_stream_where_that_is_no_terminal() -> None:
     async def main() -> None:
         session = Session(width=40)
         async with session.sink:
             await session.write(Committed(text=" Hello"), Partial(tentative=" wor"))
-            before = len(session.stream.getvalue())
             shown = await session.write(
                 Notice(level="warning", message="the source\nreconnects"),
                 AudioDropped(start_s=1.0, end_s=2.5, reason="overflow"),
             )
             assert shown == ["Hello wor"]
-            assert session.stream.getvalue()[before:].startswith("\r\x1b[2K")
         assert session.notices.getvalue() == (
             "warning: the source reconnects\nwarning: audio dropped from 1.0 to 2.5 s: overflow\n"
         )
+
+    asyncio.run(main())
+
+
+def test_notices_stand_in_the_transcript_where_their_stream_is_a_terminal_too() -> None:
+    async def main() -> None:
+        session = Session(width=40, notices=Tty())
+        async with session.sink:
+            await session.write(
+                SessionStarted(model="tiny.en", backend="ctranslate2"),
+                Committed(text=" Hello"),
+                Partial(tentative=" wor"),
+            )
+            shown = await session.write(Notice(level="warning", message="the source reconnects"))
+            assert shown == [
+                "tiny.en on ctranslate2",
+                "warning: the source reconnects",
+                "Hello wor",
+            ]
+        assert session.notices.getvalue() == ""
 
     asyncio.run(main())
 
@@ -266,7 +257,9 @@ def test_the_model_and_its_backend_are_named_once() -> None:
         session = Session(width=40)
         async with session.sink:
             await session.write(
-                SessionStarted(model="tiny.en", backend="ctranslate2"), Committed(text=" Hello")
+                SessionStarted(session="a", model="tiny.en", backend="ctranslate2"),
+                SessionStarted(session="b", model="tiny.en", backend="ctranslate2"),
+                Committed(text=" Hello"),
             )
         assert session.notices.getvalue() == "tiny.en on ctranslate2\n"
         assert session.look()[0] == "Hello"
@@ -364,6 +357,88 @@ def test_a_real_terminal_shows_it_in_place(monkeypatch: pytest.MonkeyPatch) -> N
     os.close(master)
     data = got.decode()
     assert "\x1b[2m Consulat, été\x1b[0m" in data
-    screen = Screen(40, 10)
-    screen.feed(data.replace("\r\n", "\n"))
-    assert screen.text() == ["Sous le Consulat.", ""]
+    screen = TerminalScreen(40, 10)
+    screen.feed(data)
+    assert screen.rows == ["Sous le Consulat.", ""]
+
+
+def test_a_status_line_is_drawn_by_itself_and_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        session = Session(width=40)
+        session.sink.follow(lambda: Status(audio_s=62.0, level_db=-30.0, speaking=True))
+        async with session.sink:
+            await session.write(Committed(text=" Hello"))
+            await asyncio.sleep(0.3)
+            assert session.look() == ["Hello", "■■■···  ● speech  1:02"]
+        assert session.look() == ["Hello", ""]
+        assert session.screen.left_as_found
+
+    asyncio.run(main())
+
+
+def test_two_labelled_sessions_stand_side_by_side_on_a_wide_terminal() -> None:
+    async def main() -> None:
+        session = Session(width=72, height=8)
+        async with session.sink:
+            await session.write(
+                SessionStarted(session="a", label="me"),
+                SessionStarted(session="b", label="them"),
+                Committed(session="a", text=" How are you?"),
+                Final(session="a"),
+                Committed(session="b", text=" Fine"),
+                Partial(session="b", tentative=" thanks"),
+            )
+            shown = [row.split("│") for row in session.look()]
+            assert [row[0].strip() for row in shown if len(row) > 1] == ["me", "How are you?", ""]
+            assert [row[1].strip() for row in shown if len(row) > 1] == ["them", "", "Fine thanks"]
+        assert session.look()[-2].endswith("│ Fine")
+
+    asyncio.run(main())
+
+
+def progressing(notices: io.StringIO) -> tuple[io.StringIO, TerminalSink]:
+    stream = io.StringIO()
+    sink = TerminalSink(stream, notices=notices)
+    sink.follow(lambda: Status(audio_s=30.0, duration_s=60.0))
+    return stream, sink
+
+
+def test_without_a_terminal_progress_goes_to_the_notices_if_they_have_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("LINES", "10")
+
+    async def main() -> None:
+        notices = Tty()
+        stream, sink = progressing(notices)
+        async with sink:
+            await sink.write(SessionStarted(options={"pace": "fast"}))
+            await sink.write(Committed(text=" Hello"))
+            await sink.write(Notice(message="x"))
+            await asyncio.sleep(0.3)
+            screen = TerminalScreen(40, 10)
+            screen.feed(notices.getvalue())
+            assert screen.rows[0] == "info: x"
+            assert " 50%" in screen.rows[1]
+        assert stream.getvalue() == "Hello\n"
+        screen = TerminalScreen(40, 10)
+        screen.feed(notices.getvalue())
+        assert screen.rows == ["info: x", ""]
+        assert screen.left_as_found
+
+    asyncio.run(main())
+
+
+def test_without_any_terminal_there_is_no_progress() -> None:
+    async def main() -> None:
+        notices = io.StringIO()
+        stream, sink = progressing(notices)
+        async with sink:
+            await sink.write(SessionStarted(options={"pace": "fast"}))
+            await sink.write(Committed(text=" Hello"))
+            await asyncio.sleep(0.3)
+        assert (stream.getvalue(), notices.getvalue()) == ("Hello\n", "")
+
+    asyncio.run(main())
