@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sinks.jsonl import JsonlSink
+from sinks.progress import ProgressSink
 from sinks.subtitles import SrtSink, WebVttSink
 from sinks.terminal import TerminalSink
 from sinks.text import TextSink
@@ -25,7 +26,6 @@ __all__ = [
     "file_sink",
     "make_sinks",
     "named_sink",
-    "stdout_sink",
 ]
 
 FORMATS: Mapping[str, Callable[..., Sink]] = {
@@ -119,18 +119,19 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     mqtt.add_argument("--mqtt-key", metavar="FILE", help="its key")
 
 
-def make_sinks(arguments: argparse.Namespace) -> list[Sink]:
+def make_sinks(arguments: argparse.Namespace, labels: Sequence[str]) -> list[Sink]:
     """Standard output first, then every other destination.
 
     Args:
         arguments: of `add_output_options`.
+        labels: of the sessions.
 
     Raises:
         ConfigurationError: choices that cannot work.
     """
     raw = arguments.raw
     return [
-        stdout_sink(arguments.format, raw=raw),
+        *_standard(arguments, labels),
         *(file_sink(name, raw=raw) for name in arguments.output),
         *_captions(arguments),
         *_mqtt(arguments),
@@ -139,9 +140,12 @@ def make_sinks(arguments: argparse.Namespace) -> list[Sink]:
     ]
 
 
-def stdout_sink(format_name: str, *, raw: bool = False) -> Sink:
+def _standard(arguments: argparse.Namespace, labels: Sequence[str]) -> list[Sink]:
     """Text goes to the terminal view, which is plain where there is no terminal."""
-    return _View(raw=raw) if format_name == "text" else _sink(format_name, "-", raw)
+    if arguments.format == "text":
+        columns = (labels[0], labels[1]) if len(labels) == 2 else None
+        return [_View(raw=arguments.raw, columns=columns)]
+    return [_sink(arguments.format, "-", arguments.raw), ProgressSink()]
 
 
 def file_sink(name: str, *, raw: bool = False) -> Sink:

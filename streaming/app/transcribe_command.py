@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
+from sinks.progress import ProgressSink
 from sinks.terminal import TerminalSink
 
 from ..errors import SinkError
@@ -51,7 +52,7 @@ def transcribe_command(argv: Sequence[str]) -> int:
     kept = recorded(make_sources(arguments, settings.pace), arguments.record)
     named = [] if arguments.input is None else [arguments.input]
     check_paths([*named, *files_read(arguments)], [*arguments.output, *kept.paths])
-    sinks = make_sinks(arguments)
+    sinks = make_sinks(arguments, list(kept.sources))
     with command_workers(settings) as (worker, final_worker):
         run = make_run(
             kept.sources,
@@ -61,9 +62,10 @@ def transcribe_command(argv: Sequence[str]) -> int:
             worker=worker,
             final_worker=final_worker,
         )
-        if isinstance(sinks[0], TerminalSink):
-            for label, status in run.statuses():
-                sinks[0].follow(status, label=label)
+        for sink in sinks:
+            if isinstance(sink, TerminalSink | ProgressSink):
+                for label, status in run.statuses():
+                    sink.follow(status, label=label)
         return asyncio.run(_run(run, sinks[0]))
 
 
