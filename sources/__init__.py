@@ -26,12 +26,16 @@ point of the group ``streaming.sources``.
 """
 
 from .file import FileSource
+from .loopback import LoopbackSource
+from .microphone import MicrophoneSource
 from .pcm_stdin import PcmStdinSource
 from .push import PushSource
 from .synthetic import Noise, Silence, SyntheticSource, Tone
 
 __all__ = [
     "FileSource",
+    "LoopbackSource",
+    "MicrophoneSource",
     "Noise",
     "PcmStdinSource",
     "PushSource",
