@@ -26,6 +26,8 @@ point of the group ``streaming.sources``.
 """
 
 from .file import FileSource
+from .loopback import LoopbackSource
+from .microphone import MicrophoneSource
 from .media import MediaSource
 from .pcm_stdin import PcmStdinSource
 from .push import PushSource
@@ -35,6 +37,8 @@ from .synthetic import Noise, Silence, SyntheticSource, Tone
 
 __all__ = [
     "FileSource",
+    "LoopbackSource",
+    "MicrophoneSource",
     "MediaSource",
     "Noise",
     "PcmStdinSource",

@@ -69,6 +69,10 @@ def _command(argv: Sequence[str]) -> tuple[Callable[[Sequence[str]], int], Seque
         from .evaluate_command import evaluate_command
 
         return evaluate_command, argv[1:]
+    if name == "devices":
+        from .devices_command import devices_command
+
+        return devices_command, argv[1:]
     if name == "doctor":
         from .doctor_command import doctor_command
 

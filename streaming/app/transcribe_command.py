@@ -31,6 +31,7 @@ _EPILOG = """\
 subcommands:
   models                list, fetch, check, locate or quantize models
   evaluate AUDIO REF    word error rate, delays and real-time factor
+  devices               list microphones, and outputs whose sound can be recorded
   doctor                what this machine has, and how fast it is
   A file of such a name is reached as ./models.
 
