@@ -184,12 +184,8 @@ class CaptionsSink:
     # -- the server ---------------------------------------------------------------------------
 
     async def _serve(self) -> Server:
-        try:
-            from websockets.asyncio.server import ServerConnection, serve
-        except ImportError as error:
-            raise ConfigurationError(
-                'captions need websockets: pip install "stream-transcribe[captions]"'
-            ) from error
+        from websockets.asyncio.server import ServerConnection, serve
+
         connections, most = self._connections, self._max_viewers + _MORE_CONNECTIONS
 
         class Connection(ServerConnection):

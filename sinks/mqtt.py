@@ -1,6 +1,6 @@
 """An MQTT broker: home automation, dashboards, other machines.
 
-Needs ``pip install "stream-transcribe[mqtt]"``. Topics, below a prefix:
+Topics, below a prefix:
 
 ========================= ======== ========================================================
 topic                     retained payload
@@ -115,11 +115,6 @@ class MqttSink:
         most_messages: int = 10_000,
         most_bytes: int = 8_000_000,
     ) -> None:
-        try:
-            import aiomqtt  # noqa: F401
-        except ImportError as error:
-            message = 'MQTT needs: pip install "stream-transcribe[mqtt]"'
-            raise ConfigurationError(message) from error
         self.report: Callable[[Notice], None] = log_notice
         address = MqttAddress.from_url(url)
         if password_file is not None:

@@ -27,8 +27,8 @@ point of the group ``streaming.sources``.
 
 from .file import FileSource
 from .loopback import LoopbackSource
-from .microphone import MicrophoneSource
 from .media import MediaSource
+from .microphone import MicrophoneSource
 from .pcm_stdin import PcmStdinSource
 from .push import PushSource
 from .record import RecordingSource

@@ -163,10 +163,6 @@ def _inputs() -> list[DeviceInfo]:
 def _library() -> Any:
     try:
         import sounddevice
-    except ImportError:
-        raise SourceError(
-            'a microphone needs the package sounddevice: pip install "stream-transcribe[mic]"'
-        ) from None
     except OSError:
         raise SourceError(
             "a microphone needs the PortAudio library; on Debian: apt install libportaudio2"

@@ -30,7 +30,8 @@ def list_loopbacks() -> list[DeviceInfo]:
     Raises:
         SourceError: the package is missing, or Windows refuses.
     """
-    pyaudio = _library()
+    import pyaudiowpatch as pyaudio
+
     try:
         with pyaudio.PyAudio() as audio:
             return _loopbacks(audio)
@@ -58,7 +59,8 @@ class WasapiLoopback:
             raise SourceError("the sound system does not answer; restart it") from None
 
     def _start(self, inbox: Inbox) -> _Recorder:
-        pyaudio = _library()
+        import pyaudiowpatch as pyaudio
+
         audio = pyaudio.PyAudio()
         try:
             output = find_device(_loopbacks(audio), self._wanted, "output")
@@ -124,14 +126,3 @@ def _loopbacks(audio: Any) -> list[DeviceInfo]:
         )
         for device in audio.get_loopback_device_info_generator()
     ]
-
-
-def _library() -> Any:
-    try:
-        import pyaudiowpatch
-    except ImportError:
-        raise SourceError(
-            "recording what this machine plays needs the package PyAudioWPatch: "
-            'pip install "stream-transcribe[mic]"'
-        ) from None
-    return pyaudiowpatch

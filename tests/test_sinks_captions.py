@@ -4,7 +4,6 @@ import asyncio
 import gc
 import json
 import socket
-import sys
 import time
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -181,12 +180,6 @@ def test_a_port_in_use_is_one_line_with_the_way_out() -> None:
 def test_a_host_that_is_not_ours_is_one_line_with_the_way_out(host: str) -> None:
     with pytest.raises(SinkError, match=r"use 127\.0\.0\.1"):
         asyncio.run(CaptionsSink(host, 0).__aenter__())
-
-
-def test_without_websockets_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "websockets.asyncio.server", None)
-    with pytest.raises(ConfigurationError, match="captions"):
-        asyncio.run(CaptionsSink(port=0).__aenter__())
 
 
 @pytest.mark.parametrize(

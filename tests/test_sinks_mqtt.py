@@ -705,9 +705,3 @@ def test_options_that_do_not_fit_are_told(tmp_path: Path) -> None:
         MqttSink("mqtt://h", qos=3)
     with pytest.raises(ConfigurationError, match="prefix"):
         MqttSink("mqtt://h", prefix="a/#")
-
-
-def test_a_missing_package_is_told_with_the_way_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "aiomqtt", None)
-    with pytest.raises(ConfigurationError, match=r'pip install "stream-transcribe\[mqtt\]"'):
-        MqttSink("mqtt://h")

@@ -250,12 +250,6 @@ def test_an_impossible_chunk_is_refused() -> None:
         MicrophoneSource(chunk_s=60.0)
 
 
-def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(SourceError, match=r'pip install "stream-transcribe\[mic\]"'):
-        asyncio.run(first_chunk(MicrophoneSource()))
-
-
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere it is in the wheel")
 def test_a_missing_library_says_what_to_install() -> None:
     program = """
