@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.text import Text
@@ -11,7 +12,6 @@ from streaming.events import (
     Committed,
     Event,
     Final,
-    Partial,
     SessionEnded,
     SessionStarted,
 )
@@ -52,52 +52,74 @@ class Labels:
         return self._labels.get(session, "")
 
 
+@dataclass(slots=True)
+class _Line:
+    """What one session says in one utterance."""
+
+    session: str
+    utterance: int
+    label: str
+    text: str = ""
+    """Not written yet."""
+    begun: bool = False
+    ended: bool = False
+
+
 class TextLog:
     """Committed text, one utterance a line, as it is committed.
 
-    Several sessions may share a log: a line breaks where another session commits, and
-    lines of sessions with a label begin with it.
+    Lines of sessions with a label begin with it. Where several sessions share a log, no line is
+    broken by what another one says: that waits until the line ends, and follows it.
     """
 
     def __init__(self) -> None:
         self._labels = Labels()
-        self._line: tuple[str, int] | None = None
+        self._lines: list[_Line] = []
+        """In the order in which they began; the first one is being written."""
 
     def push(self, event: Event) -> str:
         """The text that an event appends."""
-        self._labels.push(event)
         if isinstance(event, Committed):
-            return self._append(event)
-        if isinstance(event, Final) and self._line == (event.session, event.utterance):
-            return self.close()
-        return ""
-
-    def preview(self, partial: Partial) -> str:
-        """The tentative text, as it would be appended; "" while another session's line runs."""
-        text = one_line(partial.tentative)
-        if self._line is None:
-            text = text.lstrip()
-            return self._prefix(partial.session) + text if text else ""
-        return text if self._line == (partial.session, partial.utterance) else ""
+            self._append(event)
+        elif isinstance(event, Final | SessionEnded):
+            self._end(event.session)
+        self._labels.push(event)
+        return self._written()
 
     def close(self) -> str:
-        """What ends the line that is open, if one is."""
-        ending = "" if self._line is None else "\n"
-        self._line = None
-        return ending
+        """What ends the lines that are open, if any are."""
+        for line in self._lines:
+            line.ended = True
+        return self._written()
 
-    def _append(self, event: Committed) -> str:
+    def _append(self, event: Committed) -> None:
+        line = next((e for e in self._lines if e.session == event.session and not e.ended), None)
+        if line is not None and line.utterance != event.utterance:
+            line.ended = True
+            line = None
         text = one_line(event.text)
-        line = (event.session, event.utterance)
-        if self._line == line:
-            return text
-        text = text.lstrip()
-        if not text:
-            return ""
-        ending = self.close()
-        self._line = line
-        return ending + self._prefix(event.session) + text
+        if line is None:
+            text = text.lstrip()
+            if not text:
+                return
+            line = _Line(event.session, event.utterance, self._labels[event.session])
+            self._lines.append(line)
+        line.text += text
 
-    def _prefix(self, session: str) -> str:
-        label = self._labels[session]
-        return f"{label}: " if label else ""
+    def _end(self, session: str) -> None:
+        for line in self._lines:
+            line.ended |= line.session == session
+
+    def _written(self) -> str:
+        written = ""
+        while self._lines:
+            line = self._lines[0]
+            if line.label and not line.begun:
+                written += f"{line.label}: "
+            written += line.text
+            line.begun, line.text = True, ""
+            if not line.ended:
+                break
+            written += "\n"
+            del self._lines[0]
+        return written

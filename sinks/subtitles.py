@@ -8,10 +8,11 @@ any kind of end.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
-from streaming.events import Committed, Event, Final, Word, text_of
+from streaming.events import Committed, Event, Final, SessionEnded, Word, text_of
 
 from ._output import OutputSink, Target
 from ._refined import RefinedLog
@@ -39,63 +40,109 @@ class _Cue:
     label: str
 
 
-class _Cues:
-    """Cuts the committed words of a log into cues. Starts rise; cues do not overlap."""
+class _Track:
+    """Cuts the words of one session into cues, one after the other.
 
-    def __init__(self, *, label_in_text: bool) -> None:
-        self._label_in_text = label_in_text
-        self._labels = Labels()
-        self._session = ""
+    Args:
+        label: of the session.
+        in_text: whether it stands before the words.
+    """
+
+    def __init__(self, label: str, *, in_text: bool) -> None:
+        self.label = label
+        self._prefix = f"{label}: " if label and in_text else ""
         self._words: list[Word] = []
         self._end_s = 0.0
         """End of the cue before."""
 
-    def push(self, event: Event) -> list[_Cue]:
-        """The cues that an event completes."""
-        cues: list[_Cue] = []
-        if isinstance(event, Committed):
-            if event.session != self._session:
-                cues += self.close()
-                self._session = event.session
-            for word in event.words:
-                for piece in _pieces(word):
-                    cues += self._add(piece)
-        elif isinstance(event, Final) and event.session == self._session:
-            cues += self.close()
-        self._labels.push(event)
-        return cues
+    @property
+    def start_s(self) -> float:
+        """Where the cue that is being made begins; infinity if there is none."""
+        return max(self._words[0].start_s, self._end_s) if self._words else math.inf
 
-    def close(self) -> list[_Cue]:
+    def push(self, words: Iterable[Word]) -> Iterator[_Cue]:
+        """The cues that more words complete."""
+        for word in words:
+            for piece in _pieces(word):
+                yield from self._add(piece)
+
+    def close(self) -> Iterator[_Cue]:
         """The cue of the words that wait, if there are any."""
+        start_s = self.start_s
         words, self._words = self._words, []
         rows = self._rows(words)
-        if not rows:
-            return []
-        start_s = max(words[0].start_s, self._end_s)
-        self._end_s = max(words[-1].end_s, start_s + _MIN_S)
-        return [_Cue(start_s, self._end_s, rows, self._labels[self._session])]
+        if rows:
+            self._end_s = max(words[-1].end_s, start_s + _MIN_S)
+            yield _Cue(start_s, self._end_s, rows, self.label)
 
-    def _add(self, word: Word) -> list[_Cue]:
-        cues = []
+    def _add(self, word: Word) -> Iterator[_Cue]:
         if self._words and (
             len(self._rows([*self._words, word])) > _ROWS
             or word.end_s - self._words[0].start_s > _MAX_S
             or word.start_s - self._words[-1].end_s > _PAUSE_S
         ):
-            cues += self.close()
+            yield from self.close()
         self._words.append(word)
         duration_s = word.end_s - self._words[0].start_s
         if word.text.rstrip().rstrip(_CLOSING).endswith(_SENTENCE_ENDS) and duration_s >= _MIN_S:
-            cues += self.close()
-        return cues
+            yield from self.close()
 
     def _rows(self, words: list[Word]) -> tuple[str, ...]:
         text = one_line(text_of(words)).strip()
         if not text:
             return ()
-        label = self._labels[self._session] if self._label_in_text else ""
-        text = f"{label}: {text}" if label else text
-        return tuple(row.plain.rstrip() for row in wrap(text, _COLUMNS))
+        return tuple(row.plain.rstrip() for row in wrap(self._prefix + text, _COLUMNS))
+
+
+class _Cues:
+    """The cues of all sessions of a log. Starts rise; cues of one session do not overlap.
+
+    A cue waits for an earlier one that another session has begun, as files are in order. One
+    whose words are committed later than that begins where the order allows.
+    """
+
+    def __init__(self, *, label_in_text: bool) -> None:
+        self._label_in_text = label_in_text
+        self._labels = Labels()
+        self._tracks: dict[str, _Track] = {}
+        self._complete: list[_Cue] = []
+        self._last_s = 0.0
+        """Where the last cue began."""
+
+    def push(self, event: Event) -> list[_Cue]:
+        """The cues that an event completes."""
+        if isinstance(event, Committed):
+            track = self._tracks.get(event.session)
+            if track is None:
+                label = self._labels[event.session]
+                track = _Track(label, in_text=self._label_in_text)
+                self._tracks[event.session] = track
+            self._complete += track.push(event.words)
+        elif isinstance(event, Final) and event.session in self._tracks:
+            self._complete += self._tracks[event.session].close()
+        elif isinstance(event, SessionEnded) and event.session in self._tracks:
+            self._complete += self._tracks.pop(event.session).close()
+        self._labels.push(event)
+        return self._in_order()
+
+    def close(self) -> list[_Cue]:
+        """The cues of words that wait, if there are any."""
+        for track in self._tracks.values():
+            self._complete += track.close()
+        return self._in_order()
+
+    def _in_order(self) -> list[_Cue]:
+        """Take the cues that no other one may precede any more."""
+        begun_s = min((track.start_s for track in self._tracks.values()), default=math.inf)
+        self._complete.sort(key=lambda cue: cue.start_s)
+        due = [cue for cue in self._complete if cue.start_s <= begun_s]
+        self._complete = self._complete[len(due) :]
+        shown = []
+        for cue in due:
+            self._last_s = max(self._last_s, cue.start_s)
+            end_s = max(cue.end_s, self._last_s + _MIN_S)
+            shown.append(replace(cue, start_s=self._last_s, end_s=end_s))
+        return shown
 
 
 def _pieces(word: Word) -> list[Word]:

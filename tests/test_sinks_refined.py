@@ -82,7 +82,7 @@ def test_utterances_come_in_order_whatever_comes_first() -> None:
 def test_where_a_run_breaks_off_what_was_committed_is_written() -> None:
     events = [STARTED, *said(0), *said(1, "two words"), *said(2)[:2]]
     assert write(TextSink, *events)[-1] == "small\ntwo words\nsmall\n"
-    assert write(TextSink, *events, SessionEnded(session="s"))[-2] == "small\ntwo words\nsmall"
+    assert write(TextSink, *events, SessionEnded(session="s"))[-2] == "small\ntwo words\nsmall\n"
 
 
 def test_without_a_final_model_or_raw_words_are_written_as_they_are_committed() -> None:

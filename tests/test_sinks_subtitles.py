@@ -4,6 +4,7 @@ import asyncio
 import io
 import itertools
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from sinks.subtitles import SrtSink, WebVttSink
-from streaming.events import Committed, Event, Final, Partial, SessionStarted, Word, text_of
+from streaming.events import (
+    Committed,
+    Event,
+    Final,
+    Partial,
+    SessionEnded,
+    SessionStarted,
+    Word,
+    text_of,
+)
 from streaming.protocols import Sink
 
 CUE = re.compile(r"(\d\d):(\d\d):(\d\d)[,.](\d\d\d) --> (\d\d):(\d\d):(\d\d)[,.](\d\d\d)\n")
@@ -157,6 +167,57 @@ def test_labels_tell_the_sessions_apart() -> None:
     assert [rows for _, _, rows in parse(write(SrtSink, *events))] == [["me: Hi"], ["<you>: Oh"]]
     assert "<v me>Hi" in write(WebVttSink, *events)
     assert "<v &lt;you&gt;>Oh" in write(WebVttSink, *events)
+
+
+def test_speakers_at_once_keep_their_own_cues_in_the_order_of_their_beginnings() -> None:
+    a, b = SessionStarted(session="a", label="me"), SessionStarted(session="b", label="you")
+    said = [
+        replace(spread(" I was saying that", 0.0), session="a"),
+        replace(spread(" Yes of course.", 0.5), session="b"),
+        Final(session="b"),
+        replace(spread(" it will rain.", 1.0), session="a"),
+        Final(session="a"),
+    ]
+    cues = parse(write(SrtSink, a, b, *said))
+    assert [rows for _, _, rows in cues] == [
+        ["me: I was saying that it will rain."],
+        ["you: Yes of course."],
+    ]
+    assert [(start, end) for start, end, _ in cues] == [(0, 1750), (500, 1333)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.integers(1, 5), st.floats(0, 3), st.booleans()),
+        max_size=30,
+    )
+)
+def test_two_sessions_however_they_interleave_make_one_file_in_order(
+    steps: list[tuple[str, int, float, bool]],
+) -> None:
+    events: list[Event] = [
+        SessionStarted(session="a", label="left"),
+        SessionStarted(session="b", label="right"),
+    ]
+    at_s = {"a": 0.0, "b": 0.0}
+    words = {"a": 0, "b": 0}
+    for session, n_words, pause_s, ends in steps:
+        at_s[session] += pause_s
+        text = "".join(f" {session}{words[session] + i}" for i in range(n_words))
+        words[session] += n_words
+        events.append(replace(spread(text, at_s[session]), session=session))
+        at_s[session] += 0.25 * n_words
+        if ends:
+            events.append(Final(session=session))
+    events.append(SessionEnded(session="a"))
+    cues = parse(write(SrtSink, *events))
+    starts = [start for start, _, _ in cues]
+    assert starts == sorted(starts)
+    for session, label in (("a", "left"), ("b", "right")):
+        own = [rows for _, _, rows in cues if rows[0].startswith(f"{label}: ")]
+        text = " ".join(" ".join(rows).removeprefix(f"{label}: ") for rows in own)
+        assert text.split() == [f"{session}{i}" for i in range(words[session])]
 
 
 @settings(max_examples=60, deadline=None)

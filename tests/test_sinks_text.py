@@ -82,3 +82,19 @@ def test_sessions_that_interleave_get_lines_of_their_own() -> None:
 
 def test_control_characters_and_unknown_events_do_no_harm() -> None:
     assert write(Unheard(), Notice(message="x"), Committed(text=" a\x1b[2J\nb")) == "a [2J b\n"
+
+
+def test_a_line_that_one_has_begun_is_not_broken_by_another() -> None:
+    said: list[Event] = [
+        SessionStarted(session="a", label="me"),
+        SessionStarted(session="b", label="you"),
+        Committed(session="a", utterance=0, text=" How"),
+        Committed(session="b", utterance=0, text=" Well"),
+        Final(session="b", utterance=0),
+        Committed(session="b", utterance=1, text=" And"),
+        Committed(session="a", utterance=0, text=" are you?"),
+    ]
+    assert write(*said[:4]).startswith("me: How")
+    assert write(*said) == "me: How are you?\nyou: Well\nyou: And\n"
+    ended = [*said, SessionEnded(session="a"), Committed(session="b", utterance=1, text=" so")]
+    assert write(*ended) == "me: How are you?\nyou: Well\nyou: And so\n"

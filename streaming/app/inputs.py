@@ -33,7 +33,7 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
         "--loopback",
         nargs="?",
         const="",
-        metavar="NAME",
+        metavar="INDEX|NAME",
         help="listen to what this machine plays; with --mic as a second session: the two are "
         'labelled "me" and "them"',
     )
@@ -115,21 +115,24 @@ def _live_sources(arguments: argparse.Namespace) -> Mapping[str, Source]:
     from sources.loopback import LoopbackSource
     from sources.microphone import MicrophoneSource
 
+    microphone, output = _device(arguments.device), _device(arguments.loopback)
     if not arguments.mic:
-        return {arguments.label: LoopbackSource(arguments.loopback or None)}
-    device = arguments.device
-    if device is not None and device.isdecimal():
-        device = int(device)
+        return {arguments.label: LoopbackSource(output)}
     if arguments.loopback is None:
-        return {arguments.label: MicrophoneSource(device)}
+        return {arguments.label: MicrophoneSource(microphone)}
     from sources.duplex import CHUNK_S, duplex
 
     me, them = duplex(
-        MicrophoneSource(device, chunk_s=CHUNK_S),
-        LoopbackSource(arguments.loopback or None, chunk_s=CHUNK_S),
+        MicrophoneSource(microphone, chunk_s=CHUNK_S),
+        LoopbackSource(output, chunk_s=CHUNK_S),
         remove_echo=arguments.remove_echo,
     )
     return {"me": me, "them": them}
+
+
+def _device(name: str | None) -> int | str | None:
+    """As sources take it: an index, part of a name, or None for the system's."""
+    return int(name) if name and name.isdecimal() else name or None
 
 
 def _named_source(arguments: argparse.Namespace, pace: Pace) -> Source:
