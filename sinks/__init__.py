@@ -27,7 +27,7 @@ then waits too; it must not block the event loop. Raise `streaming.errors.SinkEr
 line that says what failed, where the destination fails. Leaving must work after a failure
 and under cancellation, and must not take longer than about a second.
 
-The built-in ones: `sinks.terminal`, `sinks.progress`, `sinks.text`, `sinks.jsonl`,
+The built-in ones: `sinks.terminal`, `sinks.notices`, `sinks.text`, `sinks.jsonl`,
 `sinks.subtitles`, `sinks.captions`, `sinks.mqtt`, `sinks.exec`, `sinks.callback`,
 `sinks.discard`.
 '''

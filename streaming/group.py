@@ -76,12 +76,16 @@ class PipelineGroup:
         """
         errors: list[StreamingError] = []
         streams = [pipeline.events() for pipeline in self._pipelines]
-        due = {asyncio.ensure_future(_next(stream)): stream for stream in streams}
+        due: dict[asyncio.Task[Event], AsyncGenerator[Event, None]] = {}
         try:
+            for stream in streams:  # each opens before the next, so that they come in order
+                opening = asyncio.ensure_future(_next(stream))
+                due[opening] = stream
+                await asyncio.wait([opening])
             while due:
-                done, _ = await asyncio.wait(due, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(due, return_when=asyncio.FIRST_COMPLETED)
                 happened: list[Event] = []
-                for task in done:
+                for task in [task for task in due if task.done()]:
                     stream = due.pop(task)
                     try:
                         happened.append(task.result())

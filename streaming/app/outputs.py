@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sinks.jsonl import JsonlSink
-from sinks.progress import ProgressSink
+from sinks.notices import NoticesSink
 from sinks.subtitles import SrtSink, WebVttSink
 from sinks.terminal import TerminalSink
 from sinks.text import TextSink
@@ -39,13 +39,21 @@ _BY_EXTENSION = {".txt": "text", ".jsonl": "jsonl", ".srt": "srt", ".vtt": "vtt"
 _PASSWORD = "STREAM_TRANSCRIBE_MQTT_PASSWORD"
 
 
-class _View(TerminalSink):
-    """Leaves out the errors that end the run: the command tells them, last."""
+def _ends_the_run(event: Event) -> bool:
+    """Errors that the command tells itself, last."""
+    return isinstance(event, Notice) and event.code in ("source_error", "backend_error")
 
+
+class _View(TerminalSink):
     async def write(self, event: Event) -> None:
-        if isinstance(event, Notice) and event.code in ("source_error", "backend_error"):
-            return
-        await super().write(event)
+        if not _ends_the_run(event):
+            await super().write(event)
+
+
+class _Notices(NoticesSink):
+    async def write(self, event: Event) -> None:
+        if not _ends_the_run(event):
+            await super().write(event)
 
 
 def add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -145,7 +153,7 @@ def _standard(arguments: argparse.Namespace, labels: Sequence[str]) -> list[Sink
     if arguments.format == "text":
         columns = (labels[0], labels[1]) if len(labels) == 2 else None
         return [_View(raw=arguments.raw, columns=columns)]
-    return [_sink(arguments.format, "-", arguments.raw), ProgressSink()]
+    return [_sink(arguments.format, "-", arguments.raw), _Notices()]
 
 
 def file_sink(name: str, *, raw: bool = False) -> Sink:

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 
-from sinks.progress import ProgressSink
+from sinks.notices import NoticesSink
 from sinks.terminal import TerminalSink
 
 from ..errors import SinkError
@@ -64,7 +64,7 @@ def transcribe_command(argv: Sequence[str]) -> int:
             final_worker=final_worker,
         )
         for sink in sinks:
-            if isinstance(sink, TerminalSink | ProgressSink):
+            if isinstance(sink, TerminalSink | NoticesSink):
                 for label, status in run.statuses():
                     sink.follow(status, label=label)
         return asyncio.run(_run(run, sinks[0]))

@@ -1,4 +1,4 @@
-"""Progress of a run that does not wait for its audio, on a terminal beside the output."""
+"""What a run has to say beside its output: notices, and on a terminal how far it is."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from streaming.events import Event
 from streaming.protocols import Status
 
 from ._notices import NoticeStream
+from ._view import notice_text
 
-__all__ = ["ProgressSink"]
+__all__ = ["NoticesSink"]
 
 
-class ProgressSink:
-    """A bar, the share that is done, and how long the rest will take; nothing else.
+class NoticesSink:
+    """Tells notices and dropped audio, a line each.
 
-    It stands on the last row while sessions run whose pace is not that of their audio, and is
-    gone in the end. Where the stream is no terminal, nothing is written.
+    On a terminal a bar stands under them while sessions run whose pace is not that of their
+    audio: the share that is done, and how long the rest will take. It is gone in the end.
 
     Args:
         stream: standard error by default.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        stream = stream or sys.stderr
-        shown = stream is not None and stream.isatty()
-        self._stream = NoticeStream(stream if shown else None)
+        self._stream = NoticeStream(stream or sys.stderr)
 
     def follow(self, status: Callable[[], Status], *, label: str = "") -> None:
         """Show how far a session is.
@@ -52,5 +51,5 @@ class ProgressSink:
         await self._stream.close()
 
     async def write(self, event: Event) -> None:
-        """Learn from the event; what it says is for others to show."""
-        await self._stream.push(event, None)
+        """Tell what of the event is for people."""
+        await self._stream.push(event, notice_text(event))

@@ -6,8 +6,8 @@ import io
 import pytest
 from terminal_screen import TerminalScreen
 
-from sinks.progress import ProgressSink
-from streaming.events import Committed, Notice, SessionStarted
+from sinks.notices import NoticesSink
+from streaming.events import AudioDropped, Committed, Notice, SessionStarted
 from streaming.protocols import Sink, Status
 
 
@@ -31,18 +31,17 @@ def rows(stream: io.StringIO) -> list[str]:
 
 async def run(stream: io.StringIO, pace: str) -> list[str]:
     """What is on the terminal while the session runs."""
-    sink = ProgressSink(stream)
+    sink = NoticesSink(stream)
     sink.follow(lambda: Status(audio_s=15.0, duration_s=60.0))
     async with sink:
         await sink.write(SessionStarted(options={"pace": pace}))
         await sink.write(Committed(text=" Hello"))
-        await sink.write(Notice(message="others tell it"))
         await asyncio.sleep(0.3)
         return rows(stream)
 
 
 def test_it_is_a_sink() -> None:
-    assert isinstance(ProgressSink(io.StringIO()), Sink)
+    assert isinstance(NoticesSink(io.StringIO()), Sink)
 
 
 @pytest.mark.parametrize("pace", ["fast", "simulated"])
@@ -59,17 +58,30 @@ def test_a_live_run_has_none() -> None:
     assert asyncio.run(run(Tty(), "realtime")) == [""]
 
 
-def test_without_a_terminal_nothing_is_written() -> None:
+def test_without_a_terminal_notices_are_lines_and_progress_is_not_told() -> None:
     stream = io.StringIO()
-    asyncio.run(run(stream, "fast"))
-    assert stream.getvalue() == ""
+
+    async def main() -> None:
+        sink = NoticesSink(stream)
+        sink.follow(lambda: Status(audio_s=15.0, duration_s=60.0))
+        async with sink:
+            await sink.write(SessionStarted(options={"pace": "fast"}))
+            await sink.write(Notice(level="warning", message="unplugged?"))
+            await sink.write(AudioDropped(start_s=1.0, end_s=2.5, reason="reconnect"))
+            await asyncio.sleep(0.3)
+
+    asyncio.run(main())
+    assert stream.getvalue().splitlines() == [
+        "warning: unplugged?",
+        "warning: audio dropped from 1.0 to 2.5 s: reconnect",
+    ]
 
 
 def test_a_terminal_that_fails_ends_the_progress_and_not_the_run() -> None:
     stream = Tty()
 
     async def main() -> None:
-        sink = ProgressSink(stream)
+        sink = NoticesSink(stream)
         sink.follow(lambda: Status(audio_s=15.0, duration_s=60.0))
         async with sink:
             await sink.write(SessionStarted(options={"pace": "fast"}))
