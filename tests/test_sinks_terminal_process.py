@@ -1,4 +1,4 @@
-"""The terminal view in a process of its own, on a pseudo-terminal."""
+"""The terminal view, and the whole command, in a process of its own on a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ import pty
 import termios
 
 TESTS = Path(__file__).parent
+VIEW = TESTS / "terminal_program.py"
 
 
 class Terminal:
@@ -74,7 +75,7 @@ def program(terminal: Terminal, *argv: object) -> Iterator[subprocess.Popen[byte
         "PYTHONPATH": os.pathsep.join([str(TESTS.parent), os.environ.get("PYTHONPATH", "")]),
     }
     process = subprocess.Popen(
-        [sys.executable, TESTS / "terminal_program.py", *map(str, argv)],
+        [sys.executable, *map(str, argv)],
         stdin=terminal.slave,
         stdout=terminal.slave,
         stderr=terminal.slave,
@@ -105,7 +106,7 @@ LAST = WORDS[-1]
 @pytest.mark.parametrize(("width", "height"), [(40, 12), (100, 30)])
 def test_one_session_leaves_the_text_and_nothing_else(width: int, height: int) -> None:
     terminal = Terminal(width, height)
-    with program(terminal, 3, "me") as process:
+    with program(terminal, VIEW, 3, "me") as process:
         terminal.read_until(says(f"me2{LAST}"))
         assert re.match("me +■+·+ +● speech", terminal.screen.rows[-1])
         end(process, terminal)
@@ -120,7 +121,7 @@ def test_one_session_leaves_the_text_and_nothing_else(width: int, height: int) -
 @pytest.mark.parametrize(("width", "height"), [(40, 12), (100, 30)])
 def test_two_sessions_leave_all_they_have_said(width: int, height: int) -> None:
     terminal = Terminal(width, height)
-    with program(terminal, 3, "me", "you") as process:
+    with program(terminal, VIEW, 3, "me", "you") as process:
         terminal.read_until(says(f"you2{LAST}"))
         assert terminal.screen.rows[-1].count("● speech") == 2
         assert ("│" in terminal.screen.rows[-1]) == (width == 100)
@@ -135,7 +136,7 @@ def test_two_sessions_leave_all_they_have_said(width: int, height: int) -> None:
 
 def test_a_terminal_that_becomes_narrow_is_noticed() -> None:
     terminal = Terminal(100, 12)
-    with program(terminal, 2, "me", "you") as process:
+    with program(terminal, VIEW, 2, "me", "you") as process:
         terminal.read_until(says(f"you1{LAST}"))
         terminal.resize(40, 12)
         terminal.read_until(lambda screen: "│" not in screen.rows[-1])
@@ -150,10 +151,39 @@ def test_a_terminal_that_becomes_narrow_is_noticed() -> None:
 
 def test_a_program_that_is_killed_leaves_a_terminal_that_works() -> None:
     terminal = Terminal(60, 12)
-    with program(terminal, 1, "me") as process:
+    with program(terminal, VIEW, 1, "me") as process:
         terminal.read_until(says(f"me0{LAST}"))
         process.kill()
         process.wait(5)
         terminal.read(0.1)
     assert terminal.screen.works
     assert "\x1b[?1049h" not in terminal.written
+
+
+@pytest.mark.needs_model
+@pytest.mark.parametrize(("width", "height"), [(40, 12), (100, 30)])
+def test_the_command_shows_how_it_is_going_and_leaves_the_transcript(
+    width: int, height: int, jfk: Path
+) -> None:
+    terminal = Terminal(width, height)
+    with program(terminal, "-m", "streaming", jfk) as process:
+        terminal.read_until(lambda screen: "delay" in screen.rows[-1])
+        assert re.search(r"● (speech|decoding)|○ listening", terminal.screen.rows[-1])
+        terminal.read_until(lambda screen: "for your country." in " ".join(screen.rows))
+        assert process.wait(10) == 0
+        terminal.read(0.1)
+    said = " ".join(" ".join(terminal.screen.rows).split())
+    assert re.fullmatch(r"tiny\.en on \S+ And so,? my fellow Americans.* for your country\.", said)
+    assert "delay" not in said
+    assert terminal.screen.left_as_found
+
+
+@pytest.mark.needs_model
+def test_the_command_shows_the_progress_of_a_file(jfk: Path) -> None:
+    terminal = Terminal(80, 24)
+    with program(terminal, "-m", "streaming", jfk, "--pace", "fast") as process:
+        terminal.read_until(lambda screen: re.search(r"━.* \d+%", screen.rows[-1]) is not None)
+        assert process.wait(20) == 0
+        terminal.read(0.1)
+    assert "%" not in "".join(terminal.screen.rows)
+    assert terminal.screen.left_as_found
