@@ -34,8 +34,10 @@ demo: $(STAMP)
 	@$(BIN)/stream-transcribe examples/jfk.flac
 
 test: $(STAMP)
-	@echo "==> all tests, the ones with the real model included"
-	@$(BIN)/python -m pytest
+	@echo "==> tests without a model, side by side"
+	@$(BIN)/python -m pytest -n auto -m "not needs_model"
+	@echo "==> tests with the real model, one at a time: some measure"
+	@$(BIN)/python -m pytest -m needs_model
 
 check: lint types
 	@echo "==> tests without a model"
