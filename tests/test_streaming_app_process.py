@@ -57,7 +57,8 @@ def test_one_signal_finishes_what_was_said(
         pass
     process.send_signal(number)
     returned, out, err = ends(process)
-    assert (returned, err) == (code, "finishing what was said; Ctrl-C again stops at once\n")
+    said = "info: finishing what was said; Ctrl-C again stops at once\n"
+    assert (returned, err) == (code, said)
     assert '"reason": "end_of_stream"' in out.splitlines()[-1]
     assert tmp_path.joinpath("a.txt").read_text().endswith("\n")
 

@@ -1,11 +1,10 @@
-"""``stream-transcribe FILE|URL|-``: the main job."""
+"""``stream-transcribe FILE|URL|-`` and ``--mic``: the main job."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 
 from sinks.notices import NoticesSink
@@ -14,7 +13,6 @@ from sinks.terminal import TerminalSink
 from ..errors import SinkError
 from ..events import Notice
 from ..group import PipelineGroup
-from ..protocols import Sink
 from .compose import make_run
 from .inputs import add_input_options, make_sources
 from .options import CommandParser, add_run_options, files_read, finite_number, settings_from
@@ -26,7 +24,7 @@ __all__ = ["transcribe_command"]
 
 _USAGE = """stream-transcribe [options] FILE|URL|-
        stream-transcribe [options] --mic|--loopback
-       stream-transcribe models|evaluate|doctor --help"""
+       stream-transcribe models|evaluate|devices|doctor --help"""
 _EPILOG = """\
 subcommands:
   models                list, fetch, check, locate or quantize models
@@ -63,11 +61,10 @@ def transcribe_command(argv: Sequence[str]) -> int:
             worker=worker,
             final_worker=final_worker,
         )
-        for sink in sinks:
-            if isinstance(sink, TerminalSink | NoticesSink):
-                for label, status in run.statuses():
-                    sink.follow(status, label=label)
-        return asyncio.run(_run(run, sinks[0]))
+        (view,) = (sink for sink in sinks if isinstance(sink, TerminalSink | NoticesSink))
+        for label, status in run.statuses():
+            view.follow(status, label=label)
+        return asyncio.run(_run(run, view))
 
 
 def _parser() -> CommandParser:
@@ -91,11 +88,6 @@ def _parser() -> CommandParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and more messages")
     add_input_options(parser)
     add_output_options(parser)
-    parser.add_argument(
-        "--record",
-        metavar="FILE",
-        help="keep the audio in FILE, .wav or .flac, and the events beside it in .jsonl",
-    )
     pace = parser.add_argument_group("pace")
     pace.add_argument(
         "--pace",
@@ -114,7 +106,7 @@ def _parser() -> CommandParser:
     return parser
 
 
-async def _run(pipeline: PipelineGroup, view: Sink) -> int:
+async def _run(pipeline: PipelineGroup, view: TerminalSink | NoticesSink) -> int:
     with _signals(pipeline, view) as received:
         try:
             async with pipeline:
@@ -126,7 +118,7 @@ async def _run(pipeline: PipelineGroup, view: Sink) -> int:
 
 
 @contextlib.contextmanager
-def _signals(pipeline: PipelineGroup, view: Sink) -> Iterator[list[int]]:
+def _signals(pipeline: PipelineGroup, view: TerminalSink | NoticesSink) -> Iterator[list[int]]:
     """Ctrl-C once ends the input, so that what was said is finished; twice stops at once.
 
     Plain signal handlers, not the event loop's: those do not exist on Windows.
@@ -159,10 +151,7 @@ def _signals(pipeline: PipelineGroup, view: Sink) -> Iterator[list[int]]:
             task.cancel()
 
 
-async def _tell(view: Sink, message: str) -> None:
-    """On stderr; through the terminal view where there is one, which knows where the cursor is."""
+async def _tell(view: TerminalSink | NoticesSink, message: str) -> None:
+    """Where notices are told, which knows where the cursor is; but not as an event."""
     with contextlib.suppress(SinkError, OSError):  # nobody listens
-        if isinstance(view, TerminalSink):
-            await view.write(Notice(message=message))
-        else:
-            print(message, file=sys.stderr, flush=True)
+        await view.write(Notice(message=message))
