@@ -222,9 +222,9 @@ def test_a_broker_that_is_away_for_ten_seconds_loses_nothing_and_holds_nothing_u
     commits = [(at_s, event) for at_s, event in printed.events if event["type"] == "committed"]
     away = [(at_s, event) for at_s, event in commits if killed_s < at_s < back_s]
     assert len(away) >= 8
-    assert max(b - a for (a, _), (b, _) in pairwise(away)) < 3.0, "of which 1.3 s are pauses"
+    assert max(b - a for (a, _), (b, _) in pairwise(away)) < 4.0, "of which 1.3 s are pauses"
     late_s = [at_s - event["clock_s"] for at_s, event in commits]
-    assert max(late_s) - min(late_s) < 1.0, "events come when they happen"
+    assert max(late_s) - min(late_s) < 2.0, "events come when they happen"
 
 
 def finished(process: subprocess.Popen[str], printed: Printed) -> tuple[int, str, str]:
@@ -416,6 +416,7 @@ def test_a_run_that_cannot_begin_keeps_the_last_recording(
         ("JFK --start soon", "'soon' is not a time; write 90, 1:30 or 1:02:03.5"),
         ("JFK --start -5", "'-5' is not a time; write 90, 1:30 or 1:02:03.5"),
         ("JFK --start 1:75", "'1:75' is not a time: after a colon comes less than 60"),
+        (f"JFK --start {'9' * 400}:00:00", "is not a time; write 90, 1:30 or 1:02:03.5"),
         ("JFK --duration 0", "the duration must be longer than 0 s, not 0 s"),
         ("JFK --start 3600", "cannot start at 3600 s: JFK ends at 11.0 s"),
         ("JFK --channels split", "JFK has 1 channel; --channels split needs 2"),
@@ -436,6 +437,7 @@ def test_a_run_that_cannot_begin_keeps_the_last_recording(
         ("JFK --mqtt mqtts://h --mqtt-ca no.pem", "cannot read certificates (PEM) from no.pem"),
         ("JFK --mqtt mqtts://h --mqtt-key no.pem", "an MQTT key needs its certificate"),
         ("JFK --mqtt mqtt://me@h --mqtt-password-file no", "the MQTT password in no"),
+        ("JFK --mqt mqtt://me:geheim@h", "unrecognized arguments: --mqt mqtt://h; `stream-"),
         ("JFK --exec-limit 3", "--exec-limit is for --exec CMD"),
         ("JFK --exec=", "--exec needs a command"),
         ("JFK --exec=no-such-program", "there is no command 'no-such-program'; a line of shell"),
