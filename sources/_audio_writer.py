@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
+from io import FileIO
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -37,7 +39,7 @@ class AudioWriter:
     where the process dies; FFmpeg, and what stands on it, reads a file that was not finished.
 
     Args:
-        path: the file; overwritten in place.
+        path: the file; overwritten in place, from `begin` on.
         channels: 1 to 8.
 
     Raises:
@@ -59,14 +61,14 @@ class AudioWriter:
         self._n_taken = 0
         """Each of the two is counted on one thread alone."""
         self._at = 0
-        self._opened = self._ended = self._closed = False
+        self._opened = self._asked = self._begun = self._ended = self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self.error: SinkError | None = None
         """Why nothing more is written."""
 
     async def open(self) -> None:
-        """Create the file, or empty it.
+        """Open the file, or create it. What it holds is kept until `begin`.
 
         Raises:
             SinkError: it cannot be written.
@@ -81,6 +83,20 @@ class AudioWriter:
             raise
         if self.error is not None:
             raise self.error
+
+    async def begin(self) -> None:
+        """Empty the file, and write what comes before the audio; once is enough.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
+        if not self._asked:
+            self._asked = True
+            self._jobs.put(0)
+        if not self._begun:
+            await self._until(lambda: self._begun)
+            if self.error is not None:
+                raise self.error
 
     @property
     def has_room(self) -> bool:
@@ -105,7 +121,7 @@ class AudioWriter:
         self.error = self.error or self._failure("the disk does not keep up")
 
     async def close(self, timeout_s: float) -> None:
-        """Finish the file.
+        """Finish the file; one that was not begun stays as it was.
 
         Raises:
             SinkError: something could not be written, here or before, or not in time.
@@ -135,7 +151,7 @@ class AudioWriter:
             self._write_all()
         except Exception as error:  # FFmpeg has many, and somebody waits for this thread
             self.error = self.error or self._failure(getattr(error, "strerror", "") or str(error))
-        self._opened = True
+        self._opened = self._begun = True
         self._wake()
         if not self._ended:
             for job in self._given():
@@ -144,6 +160,20 @@ class AudioWriter:
         self._wake()
 
     def _write_all(self) -> None:
+        if not self._path.parent.is_dir():
+            reason = f"the folder {self._path.parent} does not exist; create it first"
+            raise FileNotFoundError(errno.ENOENT, reason)
+        with open(self._path, "wb", buffering=0, opener=_as_it_is) as file:
+            self._opened = True
+            self._wake()
+            if self._jobs.get() is None:
+                self._ended = True
+                return
+            if os.fstat(file.fileno()).st_size:
+                file.truncate(0)
+            self._encode(file)
+
+    def _encode(self, file: FileIO) -> None:
         import av  # FFmpeg is loaded on use, and here: off the event loop
         from av.audio.stream import AudioStream
 
@@ -151,14 +181,11 @@ class AudioWriter:
         layout = _LAYOUTS[self._channels - 1]
         # At once to the disk; and more than 4 GB, which are 37 hours, make it an RF64.
         options = {"flush_packets": "1", **({"rf64": "auto"} if extension == ".wav" else {})}
-        with (
-            self._path.open("wb", buffering=0) as file,
-            av.open(file, "w", format=extension[1:], container_options=options) as container,
-        ):
+        with av.open(file, "w", format=extension[1:], container_options=options) as container:
             stream = container.add_stream(_FORMATS[extension], rate=SAMPLE_RATE, layout=layout)
             assert isinstance(stream, AudioStream)
             container.start_encoding()
-            self._opened = True
+            self._begun = True
             self._wake()
             for job in self._given():
                 for pcm in self._pieces(job):
@@ -199,3 +226,8 @@ class AudioWriter:
         assert self._loop is not None
         with suppress(RuntimeError):  # the loop was closed: nobody is waiting any more
             self._loop.call_soon_threadsafe(self._changed.set)
+
+
+def _as_it_is(path: str, flags: int) -> int:
+    """Opens a file without emptying it."""
+    return os.open(path, flags & ~os.O_TRUNC, 0o666)

@@ -39,12 +39,13 @@ class RecordingSource:
 
     Args:
         source: any source, not entered yet.
-        path: ends in .wav or .flac; overwritten in place.
+        path: ends in .wav or .flac; overwritten in place, from the first item on: a run that
+            cannot begin, for want of its model say, does not cost the recording of another.
 
     Raises:
         ConfigurationError: the extension is another one.
-        SinkError: on entering, where the file cannot be written; on leaving, where it cannot be
-            finished.
+        SinkError: on entering or with the first item, where the file cannot be written; on
+            leaving, where it cannot be finished.
     """
 
     def __init__(self, source: Source, path: str | os.PathLike[str]) -> None:
@@ -71,7 +72,8 @@ class RecordingSource:
         self._paused = False
 
     async def __aenter__(self) -> Self:
-        await self._source.__aenter__()  # first: input that fails should not cost an old file
+        await self._source.__aenter__()
+        self.live = self._source.live  # some know only once they are open
         try:
             await self._writer.open()
         except BaseException as error:
@@ -100,6 +102,7 @@ class RecordingSource:
     async def __anext__(self) -> SourceItem:
         if self._items is None:
             raise SourceError("a source is iterated inside `async with`")
+        await self._writer.begin()
         if self._waiting is not None:
             item, self._waiting = self._waiting, None
             return item

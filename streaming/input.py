@@ -93,7 +93,8 @@ class Input:
         pending: asyncio.Task[SourceItem] | None = None
         discarded = False
         try:
-            while not self._stopped:
+            # What the source has handed out is passed on even then: it may have been recorded.
+            while not self._stopped or (pending and pending.done() and not self._paused):
                 if self._notices:
                     yield self._notices.popleft()
                     continue

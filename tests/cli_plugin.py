@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fakes import ScriptedBackend, ScriptedSource, chunks_of, say
+from fakes import Script, ScriptedBackend, ScriptedSource, chunks_of, say
 
 from streaming.events import Committed, Event
 from streaming.models import Progress
 from streaming.protocols import Hypothesis, Window
 
-__all__ = ["Counter", "backend", "install", "source", "start"]
+__all__ = ["Counter", "backend", "install", "source", "start", "talk"]
 
 SAID = say(25)
 """About as long as the sample recording."""
@@ -36,6 +36,11 @@ not-a-source = builtins:str
 [streaming.vads]
 loud = fakes:LoudnessVad
 """
+
+
+def talk(utterances: int) -> Script:
+    """Utterances of four words, one every 2.3 s; the backend's parameter of that name hears it."""
+    return say(*(4,) * utterances, pause_s=0.9)
 
 
 class _Scripted(ScriptedBackend):
@@ -58,12 +63,14 @@ def backend(
     load_s: float = 0.0,
     pass_s: float = 0.0,
     fails_at: int | None = None,
+    utterances: int | None = None,
 ) -> ScriptedBackend:
     assert threads >= 1
     if load_s:
         Path("loading").touch()
         time.sleep(load_s)
-    made = _Scripted(SAID, model=model, fails_at=fails_at)
+    said = SAID if utterances is None else talk(utterances)
+    made = _Scripted(said, model=model, fails_at=fails_at)
     made.pass_s = pass_s
     return made
 

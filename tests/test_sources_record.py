@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
@@ -128,6 +129,7 @@ def test_several_channels_are_one_file(tmp_path: Path) -> None:
             async def write(path: Path, pcm: Pcm) -> None:
                 writer = AudioWriter(path, channels=pcm.shape[1])
                 await writer.open()
+                await writer.begin()
                 writer.write(pcm[:17])
                 writer.skip(5)
                 writer.write(pcm[17:])
@@ -150,7 +152,7 @@ def test_another_extension_is_told(name: str) -> None:
 
 def test_a_file_that_cannot_be_written_is_told_at_the_start(tmp_path: Path) -> None:
     for path, reason in (
-        (tmp_path / "none" / "talk.wav", "No such file"),
+        (tmp_path / "none" / "talk.wav", f"the folder {tmp_path}/none does not exist; create it"),
         (tmp_path / "full.wav", "No space left"),
         (tmp_path / "full.flac", "No space left"),
     ):
@@ -171,6 +173,33 @@ def test_input_that_fails_does_not_cost_the_file_of_the_run_before(tmp_path: Pat
     assert path.read_text() == "old"
     record(chunks_of(noise(1600)), path)
     assert len(read(path)) == 1600
+
+
+def test_a_run_that_cannot_begin_does_not_cost_the_file_of_the_run_before(tmp_path: Path) -> None:
+    path = tmp_path / "talk.wav"
+    path.write_text("old")
+
+    async def enter() -> None:
+        async with RecordingSource(ScriptedSource(chunks_of(noise(1600))), path):
+            pass
+
+    asyncio.run(enter())
+    assert path.read_text() == "old"
+
+
+def test_whether_it_is_live_may_be_known_only_once_it_is_open(tmp_path: Path) -> None:
+    class Stream(ScriptedSource):
+        async def __aenter__(self) -> Self:
+            self.live = True
+            return await super().__aenter__()
+
+    async def main() -> None:
+        recording = RecordingSource(Stream([]), tmp_path / "talk.wav")
+        assert not recording.live
+        async with recording:
+            assert recording.live
+
+    asyncio.run(main())
 
 
 def failing_after(monkeypatch: pytest.MonkeyPatch, n_writes: int) -> None:
@@ -212,10 +241,13 @@ def test_a_recording_that_fails_at_its_end_is_told_too(
     items = record(chunks_of(noise(10)), tmp_path / "talk.wav")
     assert [type(item) for item in items][-1] is Notice or isinstance(items[0], Notice)
 
+    stalled = Stalled(monkeypatch)
+
     async def stop_in_the_middle() -> None:
         source = RecordingSource(ScriptedSource(chunks_of(noise(9000))), tmp_path / "talk.wav")
         async with source:
             await anext(aiter(source))
+            stalled.release.set()
 
     with pytest.raises(SinkError, match="No space left"):
         asyncio.run(stop_in_the_middle())

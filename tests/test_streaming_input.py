@@ -159,6 +159,23 @@ def test_a_stop_ends_the_input_at_once(live: bool, paused: bool) -> None:
     run_virtual(scenario())
 
 
+def test_a_stop_loses_nothing_that_the_source_has_handed_out() -> None:
+    async def scenario() -> tuple[list[SourceItem], int]:
+        source = ScriptedSource(audio(4), paced=True)
+        items = Input(source)
+        reading = aiter(items)
+        got = [await anext(reading)]
+        asyncio.get_running_loop().call_later(0.05, items.say, Notice())
+        got.append(await anext(reading))
+        await asyncio.sleep(0.1)  # meanwhile comes the next chunk
+        items.flush()
+        items.stop()
+        return [*got, *[item async for item in reading]], source.taken
+
+    items, taken = run_virtual(scenario())
+    assert (places(items), taken) == ([0, "notice", "flush", 1], 2)
+
+
 def test_a_source_that_fails_ends_the_input_and_the_error_is_kept() -> None:
     items = Input(ScriptedSource(audio(2), error="the cable is out"))
     assert places(asyncio.run(collect(items))) == [0, 1]

@@ -18,6 +18,7 @@ from .times import parse_time
 __all__ = ["add_input_options", "make_sources"]
 
 _GROUP = "streaming.sources"
+_NO_PART = "--start and --duration are for files and streams"
 
 
 def add_input_options(parser: argparse.ArgumentParser) -> None:
@@ -98,11 +99,12 @@ def _check(arguments: argparse.Namespace, live: bool, pace: Pace) -> None:
     if arguments.device is not None and not arguments.mic:
         raise ConfigurationError("--device chooses a microphone: use it with --mic")
     if part and (live or arguments.input == "-"):
-        raise ConfigurationError("--start and --duration are for files and streams")
+        raise ConfigurationError(_NO_PART)
     if arguments.channels == "split" and (live or arguments.input == "-"):
-        raise ConfigurationError("--channels split is for files and streams with two channels")
+        raise ConfigurationError("--channels split is for files with two channels")
     if len(_labels(arguments)) > 1 and arguments.label:
-        raise ConfigurationError(f"--label is for one session; here are {_labels(arguments)}")
+        both = " and ".join(_labels(arguments))
+        raise ConfigurationError(f"--label is for one session; here are {both}")
 
 
 def _labels(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -141,6 +143,8 @@ def _named_source(arguments: argparse.Namespace, pace: Pace) -> Source:
         return PcmStdinSource()
     scheme, separator, rest = name.partition("://")
     if separator and scheme in names(_GROUP, {}):
+        if arguments.start or arguments.duration is not None:
+            raise ConfigurationError(f"{_NO_PART}, not for {scheme}://")
         source = build(scheme, _GROUP, {}, rest)
         if not isinstance(source, Source):
             raise ConfigurationError(f"{scheme} is not a source: see streaming/protocols.py")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import shutil
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -26,7 +27,8 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(**{"allow_abbrev": False, "formatter_class": _HelpFormatter, **kwargs})
 
     def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage and leaving."""
+        """Raise instead of printing the usage and leaving; without the passwords of addresses."""
+        message = re.sub(r"://\S*@", "://", message)
         raise ConfigurationError(f"{message}; `{self.prog} --help` lists the options")
 
 

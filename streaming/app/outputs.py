@@ -6,6 +6,7 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sinks.jsonl import JsonlSink
 from sinks.notices import NoticesSink
@@ -25,6 +26,7 @@ __all__ = [
     "check_paths",
     "file_sink",
     "make_sinks",
+    "mqtt_files",
     "named_sink",
 ]
 
@@ -135,6 +137,8 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
 def make_sinks(arguments: argparse.Namespace, labels: Sequence[str]) -> list[Sink]:
     """Standard output first, then every other destination.
 
+    Files, which opening empties, come after those that may not be there to connect to.
+
     Args:
         arguments: of `add_output_options`.
         labels: of the sessions.
@@ -145,10 +149,10 @@ def make_sinks(arguments: argparse.Namespace, labels: Sequence[str]) -> list[Sin
     raw = arguments.raw
     return [
         *_standard(arguments, labels),
-        *(file_sink(name, raw=raw) for name in arguments.output),
         *_captions(arguments),
         *_mqtt(arguments),
         *_commands(arguments),
+        *(file_sink(name, raw=raw) for name in arguments.output),
         *map(named_sink, arguments.sink),
     ]
 
@@ -195,20 +199,26 @@ def _captions(arguments: argparse.Namespace) -> list[Sink]:
     return [CaptionsSink(*parse_address(arguments.captions), **choices)]
 
 
-def _mqtt(arguments: argparse.Namespace) -> list[Sink]:
+def mqtt_files(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Files that the options of MQTT name, by the parameters of its sink."""
     files = {
         "password_file": arguments.mqtt_password_file,
         "ca_file": arguments.mqtt_ca,
         "cert_file": arguments.mqtt_cert,
         "key_file": arguments.mqtt_key,
     }
+    return {name: path for name, path in files.items() if path is not None}
+
+
+def _mqtt(arguments: argparse.Namespace) -> list[Sink]:
+    files = mqtt_files(arguments)
     if arguments.mqtt is None:
-        if any(files.values()):
+        if files:
             raise ConfigurationError("the options --mqtt-... are for --mqtt URL")
         return []
     from sinks.mqtt import MqttSink
 
-    password = None if files["password_file"] else os.environ.get(_PASSWORD)
+    password = None if "password_file" in files else os.environ.get(_PASSWORD)
     return [MqttSink(arguments.mqtt, password=password, **files)]
 
 

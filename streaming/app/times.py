@@ -8,7 +8,7 @@ from ..errors import ConfigurationError
 
 __all__ = ["parse_time"]
 
-_TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)", re.ASCII)
+_TIME = re.compile(r"(?:(?:(\d{1,9}):)?(\d{1,9}):)?(\d{1,9}(?:\.\d+)?)", re.ASCII)
 
 
 def parse_time(text: str) -> float:

@@ -16,7 +16,7 @@ from ..group import PipelineGroup
 from .compose import make_run
 from .inputs import add_input_options, make_sources
 from .options import CommandParser, add_run_options, files_read, finite_number, settings_from
-from .outputs import add_output_options, check_paths, make_sinks
+from .outputs import add_output_options, check_paths, make_sinks, mqtt_files
 from .progress import command_workers
 from .recordings import recorded
 
@@ -50,7 +50,8 @@ def transcribe_command(argv: Sequence[str]) -> int:
     settings = settings_from(arguments, pass_cost_s=arguments.pass_cost)
     kept = recorded(make_sources(arguments, settings.pace), arguments.record)
     named = [] if arguments.input is None else [arguments.input]
-    check_paths([*named, *files_read(arguments)], [*arguments.output, *kept.paths])
+    read = [*named, *files_read(arguments), *mqtt_files(arguments).values()]
+    check_paths(read, [*arguments.output, *kept.paths])
     sinks = make_sinks(arguments, list(kept.sources))
     with command_workers(settings) as (worker, final_worker):
         run = make_run(
