@@ -30,7 +30,6 @@ NAMES = {
     "harvard_18s": "Tacos al pastor, hot cross bun",
     "jackhammer_3s": "stale smell",
     "office_ambience_60s": "",
-    "apollo11_radio_89s": "Apollo, Houston, Eagle, Tranquility Base, CapCom",
 }
 OTHERS = "Kowalczyk, Nakamura, O'Shaughnessy, Mbeki, Reykjavik, Kubernetes, Postgres, Zürich"
 PASS_COST_S = {"whisper.cpp": 0.25, "ctranslate2": 0.1}
