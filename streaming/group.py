@@ -24,8 +24,8 @@ class PipelineGroup:
     ended, what was heard is finished, and the error is raised at the end.
 
     Args:
-        pipelines: fresh ones; they may share a backend pool, and should share the clock of
-            their audio. Sinks of their own see an event before those of the group.
+        pipelines: fresh ones without sinks of their own; they may share a backend pool, and
+            should share the clock of their audio.
         sinks: where events go; each sees every event of every session.
 
     Raises:

@@ -187,7 +187,6 @@ def make_run(
     settings: Settings,
     *,
     sinks: Sequence[Sink],
-    logs: Mapping[str, Sink],
     worker: BackendPool,
     final_worker: BackendPool | None = None,
 ) -> PipelineGroup:
@@ -197,7 +196,6 @@ def make_run(
         sources: by label.
         settings: of every session.
         sinks: for the events of all.
-        logs: by label, for the events of one.
         worker: a pool for the model.
         final_worker: the same for the final model.
 
@@ -208,7 +206,6 @@ def make_run(
         make_pipeline(
             source,
             replace(settings, label=label),
-            sinks=[logs[label]] if label in logs else [],
             worker=worker,
             final_worker=final_worker,
         )

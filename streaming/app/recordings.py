@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sinks.jsonl import JsonlSink
 from sources.record import RecordingSource
 
+from ..events import Event, SessionStarted
 from ..protocols import Sink, Source
 
 __all__ = ["Recordings", "recorded"]
@@ -20,10 +21,25 @@ class Recordings:
 
     sources: Mapping[str, Source]
     """By label, each writing what it hands out."""
-    logs: Mapping[str, Sink] = field(default_factory=dict)
-    """By label, for the events of that session alone."""
+    logs: tuple[Sink, ...] = ()
+    """For the events, each taking those of one session."""
     paths: tuple[Path, ...] = ()
     """All files that are written."""
+
+
+class _Log(JsonlSink):
+    """Takes the events of one session of several."""
+
+    def __init__(self, path: Path, label: str) -> None:
+        super().__init__(path)
+        self._label = label
+        self._session: str | None = None
+
+    async def write(self, event: Event) -> None:
+        if isinstance(event, SessionStarted) and event.label == self._label:
+            self._session = event.session
+        if event.session == self._session:
+            await super().write(event)
 
 
 def recorded(sources: Mapping[str, Source], path: str | None) -> Recordings:
@@ -45,6 +61,6 @@ def recorded(sources: Mapping[str, Source], path: str | None) -> Recordings:
     logs = {label: each.with_suffix(".jsonl") for label, each in paths.items()}
     return Recordings(
         {label: RecordingSource(source, paths[label]) for label, source in sources.items()},
-        {label: JsonlSink(log) for label, log in logs.items()},
+        tuple(_Log(log, label) for label, log in logs.items()),
         (*paths.values(), *logs.values()),
     )

@@ -57,8 +57,7 @@ def transcribe_command(argv: Sequence[str]) -> int:
         run = make_run(
             kept.sources,
             settings,
-            sinks=sinks,
-            logs=kept.logs,
+            sinks=[*sinks, *kept.logs],
             worker=worker,
             final_worker=final_worker,
         )
