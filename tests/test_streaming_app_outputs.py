@@ -201,7 +201,10 @@ def test_a_broker_that_is_away_for_ten_seconds_loses_nothing_and_holds_nothing_u
                     await gate.open()
                     await follower.until(lambda event: event["type"] == "session_ended")
                     code, _, err = await asyncio.to_thread(finished, process, printed)
-                    assert (code, err) == (0, "")
+                    lost, back = err.splitlines()
+                    assert code == 0
+                    assert lost.startswith("warning: lost the MQTT broker")
+                    assert back.startswith("info: the MQTT broker")
                 finally:
                     process.kill()
                     process.wait()
@@ -341,7 +344,7 @@ def test_ctrl_c_leaves_a_recording_as_long_as_its_session(
         pass
     process.send_signal(signal.SIGINT)
     code, _, err = ends(process)
-    assert (code, err) == (130, "finishing what was said; Ctrl-C again stops at once\n")
+    assert (code, err) == (130, "info: finishing what was said; Ctrl-C again stops at once\n")
     log = read_log(tmp_path / "talk.jsonl")
     assert check_events(log) == []
     (ended,) = of_type(log, SessionEnded)
