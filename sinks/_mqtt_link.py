@@ -193,7 +193,10 @@ class MqttLink:
             logger=_CLIENT_LOG,
         )
         try:
+            # Twice: entering puts a new future there if the broker accepts and hangs up at once.
+            client._disconnected.add_done_callback(_hear)
             await client.__aenter__()
+            client._disconnected.add_done_callback(_hear)
             try:
                 await client.publish(login.status, b"online", qos=1, retain=True)
                 yield client
@@ -207,9 +210,6 @@ class MqttLink:
             with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
                 async with asyncio.timeout(_PARTING_S):
                     await client.__aexit__(None, None, None)
-                    # Raises at once what the connection ended with, or asyncio would log that
-                    # nobody asked for it.
-                    await anext(client.messages)
 
     async def _serve(self, client: aiomqtt.Client) -> None:
         """Send what waits and what comes, until the link closes and nothing waits any more.
@@ -310,9 +310,17 @@ class MqttLink:
         return SinkError(f"cannot use the MQTT broker {address}: {reason}; {way_out}")
 
 
+def _hear(ended: asyncio.Future[None]) -> None:
+    """Ask for what a connection ended with, or asyncio would log that nobody did."""
+    if not ended.cancelled():
+        ended.exception()
+
+
 def _reason(error: Exception) -> str:
     """What went wrong, without error numbers and places in other people's source."""
     if str(error) == "Operation timed out":
         return "it does not answer"
     text = re.sub(r"^\[[^]]*\] ?| \(_?\w+\.c:\d+\)$", "", str(error))
+    if text == "The client is not currently connected.":
+        return "it accepts the login and hangs up"
     return one_line(text) or type(error).__name__
