@@ -198,7 +198,9 @@ class MqttLink:
             await client.__aenter__()
             client._disconnected.add_done_callback(_hear)
             try:
-                await client.publish(login.status, b"online", qos=1, retain=True)
+                await _unless_lost(
+                    client, client.publish(login.status, b"online", qos=1, retain=True)
+                )
                 yield client
             finally:
                 with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
@@ -310,6 +312,26 @@ class MqttLink:
         return SinkError(f"cannot use the MQTT broker {address}: {reason}; {way_out}")
 
 
+async def _unless_lost(client: aiomqtt.Client, work: Awaitable[None]) -> None:
+    """Wait for it, but not for an answer of a broker that has gone.
+
+    Raises:
+        aiomqtt.MqttError: the work failed, or the connection is lost.
+    """
+    tasks: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(work),
+        asyncio.ensure_future(anext(client.messages)),
+    ]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _hear(ended: asyncio.Future[None]) -> None:
     """Ask for what a connection ended with, or asyncio would log that nobody did."""
     if not ended.cancelled():
@@ -321,6 +343,6 @@ def _reason(error: Exception) -> str:
     if str(error) == "Operation timed out":
         return "it does not answer"
     text = re.sub(r"^\[[^]]*\] ?| \(_?\w+\.c:\d+\)$", "", str(error))
-    if text == "The client is not currently connected.":
+    if text in ("The client is not currently connected.", "Disconnected during message iteration"):
         return "it accepts the login and hangs up"
     return one_line(text) or type(error).__name__
