@@ -90,7 +90,7 @@ def test_the_page_of_the_command_shows_its_words_and_then_its_end(
     start: Start, jfk: Path, tmp_path: Path
 ) -> None:
     with browser(tmp_path / "profile") as driver:
-        process = start(jfk, "--captions", "127.0.0.1:0")
+        process = start(jfk, "--duration", "6", "--captions", "127.0.0.1:0")
         driver.get(page_of(process))
         eventually(lambda: len(shown(driver).split()) > 3, True, within_s=20)
         assert driver.find_element("id", "status").text == ""
