@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -12,11 +12,13 @@ from _backends import Pool
 from _report import RECORDINGS
 
 from sources.file import FileSource
-from streaming import AudioChunk, Word
+from streaming import AudioChunk, Event, Word
 from streaming.audio import SAMPLE_RATE, Samples, seconds
+from streaming.evaluation.alignment import align_words
+from streaming.evaluation.delays import committed_words
 from streaming.offline import decode_offline
 
-__all__ = ["LiveAudio", "read_clip", "read_spoken", "shifted"]
+__all__ = ["LiveAudio", "commit_delays", "read_clip", "read_spoken", "shifted"]
 
 _CHUNK_SAMPLES = SAMPLE_RATE // 10
 
@@ -44,6 +46,17 @@ async def read_spoken(names: Sequence[str], pool: Pool) -> tuple[Samples, tuple[
 def shifted(word: Word, by_s: float) -> Word:
     """The word that much later."""
     return replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s)
+
+
+def commit_delays(events: Iterable[Event], spoken: Sequence[Word]) -> list[tuple[float, float]]:
+    """When each spoken word was committed, and how long after its end, in seconds."""
+    words = committed_words(events)
+    matches = align_words([item.word for item in words], spoken)
+    return [
+        (item.committed_s, item.committed_s - spoken[match].end_s)
+        for item, match in zip(words, matches, strict=True)
+        if match is not None
+    ]
 
 
 class LiveAudio:

@@ -18,15 +18,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from _backends import BACKENDS, Decoded, Pool, add_backend_option, load, on_each_pass, pipeline
-from _recordings import LiveAudio, read_spoken, shifted
+from _recordings import LiveAudio, commit_delays, read_spoken, shifted
 from _report import report
 
 from streaming import AudioDropped, Event, Pipeline, Word
 from streaming.app import Settings
 from streaming.audio import Samples, quietest_point, samples_from_seconds, seconds
 from streaming.evaluation import machine
-from streaming.evaluation.alignment import align_words
-from streaming.evaluation.delays import committed_words
 from streaming.protocols import Window
 
 _CORES = int(machine()["cores"])
@@ -50,13 +48,7 @@ class _Heard:
 
     def delays(self) -> list[tuple[float, float]]:
         """When a word was committed and how long after its end, in seconds."""
-        words = committed_words(self.events)
-        matches = align_words([item.word for item in words], self.spoken)
-        return [
-            (item.committed_s, item.committed_s - self.spoken[match].end_s)
-            for item, match in zip(words, matches, strict=True)
-            if match is not None
-        ]
+        return commit_delays(self.events, self.spoken)
 
 
 def _given(

@@ -193,9 +193,14 @@ class MqttLink:
             logger=_CLIENT_LOG,
         )
         try:
+            # Twice: entering puts a new future there if the broker accepts and hangs up at once.
+            client._disconnected.add_done_callback(_hear)
             await client.__aenter__()
+            client._disconnected.add_done_callback(_hear)
             try:
-                await client.publish(login.status, b"online", qos=1, retain=True)
+                await _unless_lost(
+                    client, client.publish(login.status, b"online", qos=1, retain=True)
+                )
                 yield client
             finally:
                 with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
@@ -207,9 +212,6 @@ class MqttLink:
             with contextlib.suppress(aiomqtt.MqttError, TimeoutError):
                 async with asyncio.timeout(_PARTING_S):
                     await client.__aexit__(None, None, None)
-                    # Raises at once what the connection ended with, or asyncio would log that
-                    # nobody asked for it.
-                    await anext(client.messages)
 
     async def _serve(self, client: aiomqtt.Client) -> None:
         """Send what waits and what comes, until the link closes and nothing waits any more.
@@ -310,9 +312,37 @@ class MqttLink:
         return SinkError(f"cannot use the MQTT broker {address}: {reason}; {way_out}")
 
 
+async def _unless_lost(client: aiomqtt.Client, work: Awaitable[None]) -> None:
+    """Wait for it, but not for an answer of a broker that has gone.
+
+    Raises:
+        aiomqtt.MqttError: the work failed, or the connection is lost.
+    """
+    tasks: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(work),
+        asyncio.ensure_future(anext(client.messages)),
+    ]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _hear(ended: asyncio.Future[None]) -> None:
+    """Ask for what a connection ended with, or asyncio would log that nobody did."""
+    if not ended.cancelled():
+        ended.exception()
+
+
 def _reason(error: Exception) -> str:
     """What went wrong, without error numbers and places in other people's source."""
     if str(error) == "Operation timed out":
         return "it does not answer"
     text = re.sub(r"^\[[^]]*\] ?| \(_?\w+\.c:\d+\)$", "", str(error))
+    if text in ("The client is not currently connected.", "Disconnected during message iteration"):
+        return "it accepts the login and hangs up"
     return one_line(text) or type(error).__name__

@@ -153,6 +153,7 @@ class CaptionsSink:
             return
         from websockets.protocol import State
 
+        _let_nobody_in(server)
         server.close(close_connections=False)
         for viewer in self._viewers:
             viewer.end()
@@ -272,6 +273,18 @@ class CaptionsSink:
             self._told = True
             text = f"there are {self._max_viewers} viewers of the captions; more are turned away"
             self.report(Notice(level="warning", code="captions", message=text))
+
+
+def _let_nobody_in(server: Server) -> None:
+    """Accept no more connections.
+
+    One that arrived between asking the server to close and its closing would be forgotten by
+    Python 3.11, with its socket left open.
+    """
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(NotImplementedError):  # Windows
+        for each in server.sockets:
+            loop.remove_reader(each)
 
 
 async def _closed(server: Server, limit_s: float) -> None:

@@ -646,6 +646,19 @@ def test_leaving_takes_a_second_with_a_stopped_viewer_and_an_idle_stranger() -> 
     asyncio.run(main())
 
 
+def test_who_connects_as_it_leaves_is_not_forgotten() -> None:
+    async def main() -> None:
+        async with opened() as sink:
+            late = socket.create_connection(address_of(sink))
+            await asyncio.sleep(0)  # now the server learns of it, right after what follows
+        with late:
+            late.settimeout(2)
+            with suppress(ConnectionError):
+                assert late.recv(1) == b""
+
+    asyncio.run(main())
+
+
 def test_a_run_that_ends_gives_viewers_the_last_event_and_a_clean_close() -> None:
     async def main() -> None:
         async with opened() as sink:

@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -86,6 +87,8 @@ async def reader(
     got = Reader()
     client = aiomqtt.Client("127.0.0.1", port, identifier=name, clean_session=name is None)
     async with client:
+        # Tests kill its broker, too, while nobody asks for what it gets any more.
+        client._disconnected.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         await client.subscribe(topic, qos=1)
         reading = asyncio.create_task(got.read(client))
         try:
@@ -555,6 +558,29 @@ def refusal(sink: MqttSink) -> str:
 def test_a_broker_that_is_not_there_is_told_at_once() -> None:
     assert "Connection refused; check host and port" in refusal(MqttSink(local(free_port())))
     assert "nowhere.invalid:1883" in refusal(MqttSink("mqtt://nowhere.invalid"))
+
+
+def test_a_broker_that_accepts_and_hangs_up_is_told_once_and_nothing_else_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    collect()  # what other tests left
+    caplog.clear()
+    caplog.set_level(logging.WARNING)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(1024)
+                client.sendall(b"\x20\x02\x00\x00")  # CONNACK: accepted
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        message = refusal(MqttSink(local(server.getsockname()[1])))
+        serving.join()
+    collect()
+    assert "it accepts the login and hangs up; check host and port" in message
+    assert not caplog.records
 
 
 @needs_mosquitto
