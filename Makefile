@@ -34,14 +34,14 @@ demo: $(STAMP)
 	@$(BIN)/stream-transcribe examples/jfk.flac
 
 test: $(STAMP)
-	@echo "==> tests without a model, side by side"
-	@$(BIN)/python -m pytest -n auto -m "not needs_model"
-	@echo "==> tests with the real model, one at a time: some measure"
-	@$(BIN)/python -m pytest -m needs_model
+	@echo "==> tests that do not mind company"
+	@$(BIN)/python -m pytest -n auto -m "not needs_model and not realtime"
+	@echo "==> tests with the real model or in real time, one at a time"
+	@$(BIN)/python -m pytest -m "needs_model or realtime"
 
 check: lint types
 	@echo "==> tests without a model"
-	@$(BIN)/python -m pytest -n auto -m "not needs_model"
+	@$(BIN)/python -m pytest -n auto -m "not needs_model and not realtime"
 
 lint: $(STAMP)
 	@echo "==> lint"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 needs_chromium = needs("chromedriver", package="chromium-driver")
 
 
+@pytest.mark.realtime
 def test_viewers_leave_the_session_alone() -> None:
     # Side by side, so that whatever else this machine does slows both.
     with session() as quiet, session() as watched:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pytest
 from audio_files import JFK, read_audio
 from live_recorder import LiveRecorder, Recording
 from pulse import NEEDS_PULSE, PulseServer
@@ -15,7 +16,7 @@ from sounds import place_of, write_wav
 
 from streaming.audio import SAMPLE_RATE, Samples, seconds
 
-pytestmark = NEEDS_PULSE
+pytestmark = [pytest.mark.realtime, *NEEDS_PULSE]
 
 PLAYED_LATE_S = 0.6
 """Most that lies between starting ``paplay`` and hearing it, on a busy machine."""

@@ -168,6 +168,7 @@ class Printed:
         self._thread.join()
 
 
+@pytest.mark.realtime
 @needs_mosquitto
 def test_a_broker_that_is_away_for_ten_seconds_loses_nothing_and_holds_nothing_up(
     start: Start, tmp_path: Path
