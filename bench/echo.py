@@ -28,7 +28,7 @@ from streaming.evaluation.text import count_errors
 from streaming.events import text_of
 
 _ALONE_S = 15.0
-_SPOKEN_S = 60.0
+_SPOKEN_S = 50.0
 _ROOMS = ((0.0, 0.06), (0.1, 0.06), (0.25, 0.2), (0.5, 0.06))
 """Gain and delay of the echo; with the first, headphones."""
 _STEP = SAMPLE_RATE // 20
@@ -93,7 +93,7 @@ async def _words(samples: Samples, worker: BackendPool) -> list[Word]:
 
 
 async def _rows() -> list[dict[str, str | float]]:
-    played = await read_clip("bush_radio_127s")
+    played = await read_clip("simplicissimus_de_68s")
     spoken = await read_clip("printing_231s")
     segments = json.loads((RECORDINGS / "printing_231s.segments.json").read_text("utf-8"))
     said = [segment for segment in segments if segment["end"] <= _SPOKEN_S]
