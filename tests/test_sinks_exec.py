@@ -26,6 +26,7 @@ from streaming.events import (
     event_from_json,
 )
 from streaming.protocols import Reporting, Sink
+from streaming.testing import check_sink
 
 
 def run(sink: ExecSink, events: Sequence[Event], *, pause_s: float = 0.0) -> list[Notice]:
@@ -249,6 +250,33 @@ def test_leaving_works_off_what_waits_within_a_limit(tmp_path: Path) -> None:
     assert time.monotonic() - began_s < 9
     assert out.read_text().split() == ["a", "b", "c"]
     assert [n.message for n in told] == ["sh was not done with the last 2 utterances"]
+
+
+def test_after_an_error_leaving_takes_about_a_second() -> None:
+    async def main() -> None:
+        async with ExecSink(shell("sleep 60"), time_limit_s=100) as sink:
+            for final in finals("a"):
+                await sink.write(final)
+            raise ValueError("elsewhere")
+
+    began_s = time.monotonic()
+    with pytest.raises(ValueError, match="elsewhere"):
+        asyncio.run(main())
+    assert time.monotonic() - began_s < 3
+
+
+def test_what_was_left_out_is_told_however_it_ends() -> None:
+    sink = ExecSink(shell("sleep 60"), most_waiting=1, drain_s=0.2)
+    told = run(sink, finals("a", "b", "c", "d"), pause_s=0.02)
+    assert [n.message for n in told] == [
+        "sh is too slow; the oldest utterances are left out",
+        "sh was not done with the last 2 utterances",
+        "sh was too slow; 2 utterances left out",
+    ]
+
+
+def test_it_keeps_the_contract_of_sinks() -> None:
+    asyncio.run(check_sink(lambda: ExecSink("true")))
 
 
 def test_cancellation_kills_at_once(tmp_path: Path) -> None:
