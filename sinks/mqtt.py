@@ -55,8 +55,8 @@ from ._text import Labels
 __all__ = ["MqttSink"]
 
 _PREFIX = "stream-transcribe"
-_HURRIED_S = 0.1
-"""How long a cancelled run sends what waits."""
+_FAILED_S, _CANCELLED_S = 0.5, 0.1
+"""How long a run that failed or was cancelled sends what waits."""
 _RANKS = {
     Partial: Rank.PASSING,
     Stats: Rank.PASSING,
@@ -90,7 +90,7 @@ class MqttSink:
         key_file: its key (PEM), not encrypted.
         client_id: unique among the broker's clients; made up by default.
         keepalive_s: the broker notices our absence after one and a half times this.
-        drain_s: how long leaving may send what waits.
+        drain_s: how long leaving may send what waits; half a second after an error.
         most_messages: how many messages may wait; an event makes one or two, a final three.
         most_bytes: how large they may be together.
 
@@ -172,8 +172,10 @@ class MqttSink:
     ) -> None:
         assert self._thread is not None
         assert self._link is not None
-        cancelled = exc_type is not None and issubclass(exc_type, asyncio.CancelledError)
-        limit_s = min(self._drain_s, _HURRIED_S) if cancelled else self._drain_s
+        limit_s = self._drain_s
+        if exc_type is not None:
+            cancelled = issubclass(exc_type, asyncio.CancelledError)
+            limit_s = min(limit_s, _CANCELLED_S if cancelled else _FAILED_S)
         try:
             undelivered = await self._thread.call(self._link.close(limit_s))
         finally:

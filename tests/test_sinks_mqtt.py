@@ -38,6 +38,7 @@ from streaming.events import (
     event_from_json,
 )
 from streaming.protocols import Reporting, Sink
+from streaming.testing import check_sink
 
 needs_mosquitto = needs("mosquitto", package="mosquitto")
 needs_openssl = needs("openssl", package="openssl")
@@ -511,6 +512,27 @@ def test_leaving_sends_what_waits_once_the_broker_is_back(
                 await late.until(lambda: late.payloads(TEXT) == ["kept"])
 
     asyncio.run(main())
+
+
+@needs_mosquitto
+def test_it_keeps_the_contract_of_sinks(tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker:
+        asyncio.run(check_sink(lambda: MqttSink(local(broker.port))))
+
+
+@needs_mosquitto
+def test_after_an_error_leaving_a_broker_that_hangs_takes_about_a_second(tmp_path: Path) -> None:
+    async def main() -> None:
+        with Broker(tmp_path) as broker:
+            async with Gate(broker.port) as gate, MqttSink(local(gate.port), drain_s=30) as sink:
+                gate.hold()
+                await sink.write(Committed(text=" x"))
+                raise ValueError("elsewhere")
+
+    began_s = time.monotonic()
+    with pytest.raises(ValueError, match="elsewhere"):
+        asyncio.run(main())
+    assert time.monotonic() - began_s < 5
 
 
 @needs_mosquitto
