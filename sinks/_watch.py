@@ -15,7 +15,7 @@ from streaming.protocols import Status
 from ._status_line import Watched, status_line
 from ._text import Labels, one_line
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "status_row"]
 
 _PEAK_S = 1.5
 """How long a peak stands."""
