@@ -93,6 +93,9 @@ class ExecSink:
         self._worker: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        self._running = self._closing = False
+        self._changed = asyncio.Event()
+        self._waiting.clear()
         self._worker = asyncio.create_task(self._work())
         return self
 
@@ -127,7 +130,7 @@ class ExecSink:
         assert self._worker is not None
         if self._worker.done():
             self._worker.result()
-        self._labels.push(event)
+        label = self._labels.push(event)
         if not isinstance(event, Final) or not event.text.strip():
             return
         if len(self._waiting) == self._most_waiting:
@@ -135,7 +138,7 @@ class ExecSink:
             if self._dropped == 0:
                 self._tell("exec_dropped", "is too slow; the oldest utterances are left out")
             self._dropped += 1
-        self._waiting.append((self._labels[event.session], event))
+        self._waiting.append((label, event))
         self._changed.set()
 
     async def _work(self) -> None:

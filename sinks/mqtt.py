@@ -193,9 +193,7 @@ class MqttSink:
             self._thread.post(self._link.put, message)
 
     def _messages(self, event: Event) -> Iterator[Message]:
-        label = self._labels[event.session]  # which the last event of a session forgets
-        self._labels.push(event)
-        level = topic_level(self._labels[event.session] or label)
+        level = topic_level(self._labels.push(event))
         topic = f"{self._prefix}/{level}" if level else self._prefix
         rank = _RANKS.get(type(event), Rank.LASTING)
         yield Message(f"{topic}/events", _bytes(event_to_json(event)), rank)

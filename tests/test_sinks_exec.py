@@ -231,6 +231,20 @@ def test_a_slow_command_loses_the_oldest_and_that_is_told(tmp_path: Path) -> Non
     ]
 
 
+def test_a_second_session_is_handed_over_as_well(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sink = ExecSink(shell(f"cat >> {out}"))
+    for text in ("a", "b"):
+
+        async def main(final: Final) -> None:
+            async with sink:
+                await asyncio.sleep(0.01)  # it waits for something to do
+                await sink.write(final)
+
+        asyncio.run(main(*finals(text)))
+    assert out.read_text().split() == ["a", "b"]
+
+
 def test_writing_does_not_wait_for_the_command() -> None:
     async def main() -> float:
         async with ExecSink(shell("sleep 0.5")) as sink:
