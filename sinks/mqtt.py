@@ -127,6 +127,8 @@ class MqttSink:
             raise ConfigurationError("certificates need TLS: write mqtts:// for the MQTT broker")
         if not 1 <= keepalive_s <= 65_535:
             raise ConfigurationError("the MQTT keepalive lies between 1 and 65535 s")
+        if most_messages < 1 or most_bytes < 1:
+            raise ConfigurationError("the MQTT buffer holds at least one message and one byte")
         self._prefix = checked_prefix(prefix or address.prefix or _PREFIX)
         self._login = Login(
             address=address,
@@ -138,7 +140,7 @@ class MqttSink:
             qos=checked_qos(qos if qos is not None else 1 if address.qos is None else address.qos),
         )
         self._drain_s = drain_s
-        self._buffer = Buffer[Message](most_messages, most_bytes)
+        self._limits = (most_messages, most_bytes)
         self._labels = Labels()
         self._thread: LoopThread | None = None
         self._link: MqttLink | None = None
@@ -156,7 +158,7 @@ class MqttSink:
                 loop.call_soon_threadsafe(lambda: self.report(notice))
 
         self._thread = LoopThread(f"MQTT {self._login.address}")
-        self._link = MqttLink(self._login, self._buffer, tell)
+        self._link = MqttLink(self._login, Buffer[Message](*self._limits), tell)
         try:
             await self._thread.call(self._link.open())
         except BaseException:

@@ -494,6 +494,26 @@ def test_leaving_without_the_broker_is_quick_and_tells_what_did_not_arrive(
 
 
 @needs_mosquitto
+def test_what_was_told_as_lost_does_not_come_in_the_next_session(tmp_path: Path) -> None:
+    async def main() -> None:
+        with Broker(tmp_path) as broker:
+            sink = MqttSink(local(broker.port), drain_s=0.1)
+            sink.report = lambda notice: None
+            async with sink:
+                broker.kill()
+                await asyncio.sleep(0.1)
+                await sink.write(Committed(seq=1, text=" lost"))
+            broker.start()
+            async with reader(broker.port) as got:
+                async with sink:
+                    await sink.write(Committed(seq=2, text=" new"))
+                await got.until(lambda: 2 in got.seqs())
+                assert got.seqs() == [2]
+
+    asyncio.run(main())
+
+
+@needs_mosquitto
 def test_leaving_sends_what_waits_once_the_broker_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -723,6 +743,8 @@ def test_options_that_do_not_fit_are_told(tmp_path: Path) -> None:
         MqttSink("mqtt://me@h", password_file=empty)
     with pytest.raises(ConfigurationError, match="keepalive"):
         MqttSink("mqtt://h", keepalive_s=0)
+    with pytest.raises(ConfigurationError, match="at least one message"):
+        MqttSink("mqtt://h", most_messages=0)
     with pytest.raises(ConfigurationError, match="quality of service"):
         MqttSink("mqtt://h", qos=3)
     with pytest.raises(ConfigurationError, match="prefix"):
