@@ -49,6 +49,7 @@ class View:
         """Take in what the event says."""
         self.watch.push(event, self._clock())
         if isinstance(event, SessionStarted):
+            self._closed = False
             label = one_line(event.label)
             if label not in self._labels and len(self._labels) <= 2:  # more than two is enough
                 self._labels.append(label)

@@ -108,6 +108,8 @@ def test_a_status_stands_on_the_last_row_and_is_not_left_behind() -> None:
     watcher.view.close()
     assert watcher.look(40, 5) == ["Hello"]
     assert watcher.live == []
+    watcher.look(40, 5, start("next", ""))
+    assert watcher.live == ["······  ● speech  0:00"]
 
 
 def test_each_column_has_its_status() -> None:
