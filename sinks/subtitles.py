@@ -95,7 +95,7 @@ class _Track:
         elif isinstance(event, Final):
             yield from self.close()
             self._said_s = max(self._said_s, event.end_s)
-            while self._speech and self._speech[0] < self._said_s:
+            while self._speech and self._speech[0] <= self._said_s:
                 self._speech.popleft()
             if event.reason == "max_length":  # the speech goes on
                 self._speech.appendleft(self._said_s)

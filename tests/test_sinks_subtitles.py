@@ -202,7 +202,7 @@ def test_a_cue_waits_for_speech_that_began_before_it() -> None:
     assert [start for start, _, _ in parse(sink.format(late))] == [1000]
     more = Final(session="a", end_s=2.5, reason="max_length")  # and speaks on
     assert [start for start, _, _ in parse(sink.format(more))] == []
-    last = Final(session="a", utterance=1, end_s=3.5)
+    last = Final(session="a", utterance=1, end_s=2.5)  # nothing more was said
     assert [start for start, _, _ in parse(sink.format(last))] == [3000]
 
 
