@@ -25,7 +25,7 @@ A sink is an async context manager with one coroutine, ``write(event)``
 Ignore event types you do not know: the schema grows. ``write`` may wait, and the pipeline
 then waits too; it must not block the event loop. Raise `streaming.errors.SinkError`, one
 line that says what failed, where the destination fails. Leaving must work after a failure
-and under cancellation, and must not take longer than about a second.
+and under cancellation, and must then not take longer than about a second.
 
 The built-in ones: `sinks.terminal`, `sinks.notices`, `sinks.text`, `sinks.jsonl`,
 `sinks.subtitles`, `sinks.captions`, `sinks.mqtt`, `sinks.exec`, `sinks.callback`,

@@ -56,11 +56,11 @@ class Lines:
 
     def push(self, event: Event) -> None:
         """Take in what the event says or ends."""
-        self._labels.push(event)
+        label = self._labels.push(event)
         if isinstance(event, Partial):
-            self._preview(event)
+            self._preview(event, label)
         elif isinstance(event, Committed):
-            self._append(event)
+            self._append(event, label)
         elif isinstance(event, Final | SessionEnded):
             line = self._open(event.session)
             if line is not None:
@@ -82,14 +82,14 @@ class Lines:
     def _open(self, session: str) -> Line | None:
         return next((e for e in self.lines if e.open and e.session == session), None)
 
-    def _line(self, event: Partial | Committed) -> Line:
+    def _line(self, event: Partial | Committed, label: str) -> Line:
         """The line that the event continues, or a new one."""
         line = self._open(event.session)
         if line is not None and line.utterance == event.utterance:
             return line
         if line is not None:
             _end(line)
-        new = Line(event.session, event.utterance, self._labels[event.session])
+        new = Line(event.session, event.utterance, label)
         other = next((e for e in reversed(self.lines) if e.label != new.label), None)
         if other is not None:
             new.beside = other
@@ -97,14 +97,14 @@ class Lines:
         self.lines.append(new)
         return new
 
-    def _preview(self, event: Partial) -> None:
+    def _preview(self, event: Partial, label: str) -> None:
         text = one_line(event.tentative)
         if text or self._open(event.session) is not None:
-            self._line(event).tentative = text
+            self._line(event, label).tentative = text
 
-    def _append(self, event: Committed) -> None:
+    def _append(self, event: Committed, label: str) -> None:
         text = one_line(event.text)
-        line = self._line(event)
+        line = self._line(event, label)
         line.tentative = ""  # the next partial brings what is left of it
         line.text += text if line.text else text.lstrip()
 

@@ -41,15 +41,13 @@ class Labels:
     def __init__(self) -> None:
         self._labels: dict[str, str] = {}
 
-    def push(self, event: Event) -> None:
-        """Learn from the events that open and close sessions."""
+    def push(self, event: Event) -> str:
+        """The label of the event's session, from its first event to its last; "" for none."""
         if isinstance(event, SessionStarted) and event.label:
             self._labels[event.session] = one_line(event.label)
-        elif isinstance(event, SessionEnded):
-            self._labels.pop(event.session, None)
-
-    def __getitem__(self, session: str) -> str:
-        return self._labels.get(session, "")
+        if isinstance(event, SessionEnded):
+            return self._labels.pop(event.session, "")
+        return self._labels.get(event.session, "")
 
 
 @dataclass(slots=True)
@@ -79,11 +77,11 @@ class TextLog:
 
     def push(self, event: Event) -> str:
         """The text that an event appends."""
+        label = self._labels.push(event)
         if isinstance(event, Committed):
-            self._append(event)
+            self._append(event, label)
         elif isinstance(event, Final | SessionEnded):
             self._end(event.session)
-        self._labels.push(event)
         return self._written()
 
     def close(self) -> str:
@@ -92,7 +90,7 @@ class TextLog:
             line.ended = True
         return self._written()
 
-    def _append(self, event: Committed) -> None:
+    def _append(self, event: Committed, label: str) -> None:
         line = next((e for e in self._lines if e.session == event.session and not e.ended), None)
         if line is not None and line.utterance != event.utterance:
             line.ended = True
@@ -102,7 +100,7 @@ class TextLog:
             text = text.lstrip()
             if not text:
                 return
-            line = _Line(event.session, event.utterance, self._labels[event.session])
+            line = _Line(event.session, event.utterance, label)
             self._lines.append(line)
         line.text += text
 

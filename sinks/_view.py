@@ -1,4 +1,4 @@
-"""What the terminal shows: notices and the transcript, which stay, and how the sessions are."""
+"""What the terminal shows: the transcript, which stays, and how the sessions are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from rich.text import Text
 
-from streaming.events import AudioDropped, Event, Notice, SessionStarted
+from streaming.events import Event, SessionStarted
 
 from ._layout import beside, columns, rule, stacked, widths
 from ._lines import Lines
@@ -14,62 +14,12 @@ from ._status_line import status_line
 from ._text import one_line, wrap
 from ._watch import Watch, status_row
 
-__all__ = ["Notices", "View", "notice_text"]
+__all__ = ["View"]
 
 _COLUMNS_FROM = 60
 """Cells of a row in which two columns can be read."""
 _SPACED_FROM = 10
 """Rows of a terminal that can spare one."""
-_STYLES = {"info": "dim", "warning": "yellow", "error": "red"}
-
-
-def notice_text(event: Event) -> Text | None:
-    """The event as a line for people, where it is for them."""
-    if isinstance(event, Notice):
-        return Text.assemble((f"{event.level}: {one_line(event.message)}", _STYLES[event.level]))
-    if isinstance(event, AudioDropped):
-        reason = f": {one_line(event.reason)}" if event.reason else ""
-        span = f"audio dropped from {event.start_s:.1f} to {event.end_s:.1f} s"
-        return Text.assemble((f"warning: {span}{reason}", _STYLES["warning"]))
-    return None
-
-
-class Notices:
-    """Notices that stay, and under them the progress of what runs faster than its audio.
-
-    Args:
-        clock: seconds, rising.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self.watch = Watch()
-        self._clock = clock
-        self._told: list[Text] = []
-        self._closed = False
-
-    @property
-    def size(self) -> int:
-        """Characters that wait to be shown."""
-        return sum(len(line.plain) for line in self._told)
-
-    def push(self, event: Event) -> None:
-        """Learn what the status does not tell."""
-        self.watch.push(event, self._clock())
-
-    def tell(self, line: Text) -> None:
-        """Put a line above what may still change."""
-        self._told.append(line)
-
-    def close(self) -> None:
-        """Nobody is watched any more."""
-        self._closed = True
-
-    def compose(self, width: int, _height: int) -> tuple[list[Text], list[Text]]:
-        """Rows that are finished, which are forgotten, and the progress."""
-        told, self._told = self._told, []
-        looks = [] if self._closed else self.watch.looks(self._clock())
-        progress = status_row([look for look in looks if look.fast], width)
-        return [row for line in told for row in wrap(line, width)], progress
 
 
 class View:
@@ -99,6 +49,7 @@ class View:
         """Take in what the event says."""
         self.watch.push(event, self._clock())
         if isinstance(event, SessionStarted):
+            self._closed = False
             label = one_line(event.label)
             if label not in self._labels and len(self._labels) <= 2:  # more than two is enough
                 self._labels.append(label)

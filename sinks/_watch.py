@@ -15,7 +15,7 @@ from streaming.protocols import Status
 from ._status_line import Watched, status_line
 from ._text import Labels, one_line
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "status_row"]
 
 _PEAK_S = 1.5
 """How long a peak stands."""
@@ -83,9 +83,7 @@ class Watch:
 
     def push(self, event: Event, now_s: float) -> None:
         """Learn what the status does not tell."""
-        label = self._labels[event.session]
-        self._labels.push(event)
-        label = self._labels[event.session] or label
+        label = self._labels.push(event)
         for each in self._watched:
             if each.label == label or len(self._watched) == 1:
                 each.push(event, now_s)

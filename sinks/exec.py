@@ -36,6 +36,8 @@ __all__ = ["ExecSink"]
 _MOST_OF_EVENT = 65_536
 _KILLED_S = 1.0
 """Limit of ending the command that runs."""
+_FAILED_S = 1.0
+"""How long a run that failed works off what waits."""
 
 
 class ExecSink:
@@ -50,7 +52,8 @@ class ExecSink:
     told through ``report`` (code ``exec_failed``), and so is that it works again
     (``exec_works``). Utterances that come faster than the command is done wait; where too
     many do, the oldest are left out, and that is told (``exec_dropped``). Leaving works off
-    what waits and then kills what still runs; under cancellation at once.
+    what waits and then kills what still runs: within a second after an error, and at once under
+    cancellation.
 
     Args:
         command: a program and its arguments; a string is split as a shell would.
@@ -90,6 +93,9 @@ class ExecSink:
         self._worker: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        self._running = self._closing = False
+        self._changed = asyncio.Event()
+        self._waiting.clear()
         self._worker = asyncio.create_task(self._work())
         return self
 
@@ -100,18 +106,22 @@ class ExecSink:
         traceback: TracebackType | None,
     ) -> None:
         assert self._worker is not None
-        cancelled = exc_type is not None and issubclass(exc_type, asyncio.CancelledError)
+        limit_s = self._drain_s
+        if exc_type is not None:
+            cancelled = issubclass(exc_type, asyncio.CancelledError)
+            limit_s = 0.0 if cancelled else min(limit_s, _FAILED_S)
         self._closing = True
         self._changed.set()
         try:
-            if not cancelled:
-                await asyncio.wait({self._worker}, timeout=self._drain_s)
+            if limit_s > 0:
+                await asyncio.wait({self._worker}, timeout=limit_s)
         finally:
             undone = len(self._waiting) + self._running
             self._worker.cancel()
             await asyncio.wait({self._worker}, timeout=_KILLED_S)
             if undone:
                 self._tell("exec_dropped", f"was not done with the last {undone} utterances")
+            self._tell_what_was_dropped()
         if not self._worker.cancelled() and self._worker.done():
             self._worker.result()
 
@@ -120,7 +130,7 @@ class ExecSink:
         assert self._worker is not None
         if self._worker.done():
             self._worker.result()
-        self._labels.push(event)
+        label = self._labels.push(event)
         if not isinstance(event, Final) or not event.text.strip():
             return
         if len(self._waiting) == self._most_waiting:
@@ -128,7 +138,7 @@ class ExecSink:
             if self._dropped == 0:
                 self._tell("exec_dropped", "is too slow; the oldest utterances are left out")
             self._dropped += 1
-        self._waiting.append((self._labels[event.session], event))
+        self._waiting.append((label, event))
         self._changed.set()
 
     async def _work(self) -> None:
@@ -137,9 +147,7 @@ class ExecSink:
                 self._running = True
                 await self._run(*self._waiting.popleft())
                 self._running = False
-            if self._dropped:
-                self._tell("exec_dropped", f"was too slow; {self._dropped} utterances left out")
-                self._dropped = 0
+            self._tell_what_was_dropped()
             if self._closing:
                 return
             self._changed.clear()
@@ -157,6 +165,11 @@ class ExecSink:
             message = f"{self._name} works again, after {self._failures} failures"
             self.report(Notice(level="info", code="exec_works", message=message))
             self._failures = 0
+
+    def _tell_what_was_dropped(self) -> None:
+        if self._dropped:
+            self._tell("exec_dropped", f"was too slow; {self._dropped} utterances left out")
+            self._dropped = 0
 
     def _tell(self, code: str, message: str) -> None:
         self.report(Notice(level="warning", code=code, message=f"{self._name} {message}"))

@@ -55,8 +55,8 @@ from ._text import Labels
 __all__ = ["MqttSink"]
 
 _PREFIX = "stream-transcribe"
-_HURRIED_S = 0.1
-"""How long a cancelled run sends what waits."""
+_FAILED_S, _CANCELLED_S = 0.5, 0.1
+"""How long a run that failed or was cancelled sends what waits."""
 _RANKS = {
     Partial: Rank.PASSING,
     Stats: Rank.PASSING,
@@ -90,7 +90,7 @@ class MqttSink:
         key_file: its key (PEM), not encrypted.
         client_id: unique among the broker's clients; made up by default.
         keepalive_s: the broker notices our absence after one and a half times this.
-        drain_s: how long leaving may send what waits.
+        drain_s: how long leaving may send what waits; half a second after an error.
         most_messages: how many messages may wait; an event makes one or two, a final three.
         most_bytes: how large they may be together.
 
@@ -127,6 +127,8 @@ class MqttSink:
             raise ConfigurationError("certificates need TLS: write mqtts:// for the MQTT broker")
         if not 1 <= keepalive_s <= 65_535:
             raise ConfigurationError("the MQTT keepalive lies between 1 and 65535 s")
+        if most_messages < 1 or most_bytes < 1:
+            raise ConfigurationError("the MQTT buffer holds at least one message and one byte")
         self._prefix = checked_prefix(prefix or address.prefix or _PREFIX)
         self._login = Login(
             address=address,
@@ -138,7 +140,7 @@ class MqttSink:
             qos=checked_qos(qos if qos is not None else 1 if address.qos is None else address.qos),
         )
         self._drain_s = drain_s
-        self._buffer = Buffer[Message](most_messages, most_bytes)
+        self._limits = (most_messages, most_bytes)
         self._labels = Labels()
         self._thread: LoopThread | None = None
         self._link: MqttLink | None = None
@@ -156,7 +158,7 @@ class MqttSink:
                 loop.call_soon_threadsafe(lambda: self.report(notice))
 
         self._thread = LoopThread(f"MQTT {self._login.address}")
-        self._link = MqttLink(self._login, self._buffer, tell)
+        self._link = MqttLink(self._login, Buffer[Message](*self._limits), tell)
         try:
             await self._thread.call(self._link.open())
         except BaseException:
@@ -172,8 +174,10 @@ class MqttSink:
     ) -> None:
         assert self._thread is not None
         assert self._link is not None
-        cancelled = exc_type is not None and issubclass(exc_type, asyncio.CancelledError)
-        limit_s = min(self._drain_s, _HURRIED_S) if cancelled else self._drain_s
+        limit_s = self._drain_s
+        if exc_type is not None:
+            cancelled = issubclass(exc_type, asyncio.CancelledError)
+            limit_s = min(limit_s, _CANCELLED_S if cancelled else _FAILED_S)
         try:
             undelivered = await self._thread.call(self._link.close(limit_s))
         finally:
@@ -191,9 +195,7 @@ class MqttSink:
             self._thread.post(self._link.put, message)
 
     def _messages(self, event: Event) -> Iterator[Message]:
-        label = self._labels[event.session]  # which the last event of a session forgets
-        self._labels.push(event)
-        level = topic_level(self._labels[event.session] or label)
+        level = topic_level(self._labels.push(event))
         topic = f"{self._prefix}/{level}" if level else self._prefix
         rank = _RANKS.get(type(event), Rank.LASTING)
         yield Message(f"{topic}/events", _bytes(event_to_json(event)), rank)

@@ -9,14 +9,24 @@ any kind of end.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from streaming.events import Committed, Event, Final, SessionEnded, Word, text_of
+from streaming.events import (
+    Committed,
+    Event,
+    Final,
+    SessionEnded,
+    SessionStarted,
+    SpeechStarted,
+    Word,
+    text_of,
+)
 
 from ._output import OutputSink, Target
 from ._refined import RefinedLog
-from ._text import Labels, one_line, wrap
+from ._text import one_line, wrap
 
 __all__ = ["SrtSink", "WebVttSink"]
 
@@ -44,36 +54,68 @@ class _Track:
     """Cuts the words of one session into cues, one after the other.
 
     Args:
-        label: of the session.
-        in_text: whether it stands before the words.
+        label_in_text: whether the session's label stands before the words.
     """
 
-    def __init__(self, label: str, *, in_text: bool) -> None:
-        self.label = label
-        self._prefix = f"{label}: " if label and in_text else ""
+    def __init__(self, *, label_in_text: bool) -> None:
+        self._label_in_text = label_in_text
+        self._label = ""
+        self._in_step = True
+        """The session runs at the pace of the others."""
         self._words: list[Word] = []
         self._end_s = 0.0
         """End of the cue before."""
+        self._said_s = 0.0
+        """Up to here all words are known."""
+        self._speech: deque[float] = deque()
+        """Starts of the speech that has no final yet."""
 
     @property
-    def start_s(self) -> float:
-        """Where the cue that is being made begins; infinity if there is none."""
-        return max(self._words[0].start_s, self._end_s) if self._words else math.inf
+    def next_s(self) -> float:
+        """No cue that is still to come begins earlier; infinity if nothing tells of one."""
+        if self._words:
+            return self._start_s
+        said_s = max(self._said_s, self._end_s)
+        if self._speech:
+            return max(self._speech[0], said_s)
+        return math.inf if self._in_step else said_s
 
-    def push(self, words: Iterable[Word]) -> Iterator[_Cue]:
-        """The cues that more words complete."""
-        for word in words:
-            for piece in _pieces(word):
-                yield from self._add(piece)
+    def push(self, event: Event) -> Iterator[_Cue]:
+        """The cues that an event of the session completes."""
+        if isinstance(event, SessionStarted):
+            self._label = one_line(event.label)
+            self._in_step = event.options.get("pace", "realtime") == "realtime"
+        elif isinstance(event, SpeechStarted):
+            self._speech.append(event.at_s)
+        elif isinstance(event, Committed):
+            for word in event.words:
+                for piece in _pieces(word):
+                    yield from self._add(piece)
+                self._said_s = max(self._said_s, word.end_s)
+        elif isinstance(event, Final):
+            yield from self.close()
+            self._said_s = max(self._said_s, event.end_s)
+            while self._speech and self._speech[0] <= self._said_s:
+                self._speech.popleft()
+            if event.reason == "max_length":  # the speech goes on
+                self._speech.appendleft(self._said_s)
+        elif isinstance(event, SessionEnded):
+            yield from self.close()
 
     def close(self) -> Iterator[_Cue]:
         """The cue of the words that wait, if there are any."""
-        start_s = self.start_s
+        if not self._words:
+            return
+        start_s = self._start_s
         words, self._words = self._words, []
         rows = self._rows(words)
         if rows:
             self._end_s = max(words[-1].end_s, start_s + _MIN_S)
-            yield _Cue(start_s, self._end_s, rows, self.label)
+            yield _Cue(start_s, self._end_s, rows, self._label)
+
+    @property
+    def _start_s(self) -> float:
+        return max(self._words[0].start_s, self._end_s)
 
     def _add(self, word: Word) -> Iterator[_Cue]:
         if self._words and (
@@ -91,19 +133,20 @@ class _Track:
         text = one_line(text_of(words)).strip()
         if not text:
             return ()
-        return tuple(row.plain.rstrip() for row in wrap(self._prefix + text, _COLUMNS))
+        prefix = f"{self._label}: " if self._label and self._label_in_text else ""
+        return tuple(row.plain.rstrip() for row in wrap(prefix + text, _COLUMNS))
 
 
 class _Cues:
-    """The cues of all sessions of a log. Starts rise; cues of one session do not overlap.
+    """The cues of all sessions of a log, in the order of their starts.
 
-    A cue waits for an earlier one that another session has begun, as files are in order. One
-    whose words are committed later than that begins where the order allows.
+    A cue waits for those that may begin earlier: of another session's speech that has begun, and
+    of sessions that do not run at the pace of their audio and have not come as far. Speech that
+    is noticed later than its start begins where the order allows.
     """
 
     def __init__(self, *, label_in_text: bool) -> None:
         self._label_in_text = label_in_text
-        self._labels = Labels()
         self._tracks: dict[str, _Track] = {}
         self._complete: list[_Cue] = []
         self._last_s = 0.0
@@ -111,31 +154,26 @@ class _Cues:
 
     def push(self, event: Event) -> list[_Cue]:
         """The cues that an event completes."""
-        if isinstance(event, Committed):
-            track = self._tracks.get(event.session)
-            if track is None:
-                label = self._labels[event.session]
-                track = _Track(label, in_text=self._label_in_text)
-                self._tracks[event.session] = track
-            self._complete += track.push(event.words)
-        elif isinstance(event, Final) and event.session in self._tracks:
-            self._complete += self._tracks[event.session].close()
-        elif isinstance(event, SessionEnded) and event.session in self._tracks:
-            self._complete += self._tracks.pop(event.session).close()
-        self._labels.push(event)
+        track = self._tracks.get(event.session)
+        if track is None:
+            track = self._tracks[event.session] = _Track(label_in_text=self._label_in_text)
+        self._complete += track.push(event)
+        if isinstance(event, SessionEnded):
+            del self._tracks[event.session]
         return self._in_order()
 
     def close(self) -> list[_Cue]:
         """The cues of words that wait, if there are any."""
         for track in self._tracks.values():
             self._complete += track.close()
+        self._tracks.clear()
         return self._in_order()
 
     def _in_order(self) -> list[_Cue]:
         """Take the cues that no other one may precede any more."""
-        begun_s = min((track.start_s for track in self._tracks.values()), default=math.inf)
+        next_s = min((track.next_s for track in self._tracks.values()), default=math.inf)
         self._complete.sort(key=lambda cue: cue.start_s)
-        due = [cue for cue in self._complete if cue.start_s <= begun_s]
+        due = [cue for cue in self._complete if cue.start_s <= next_s]
         self._complete = self._complete[len(due) :]
         shown = []
         for cue in due:

@@ -19,12 +19,12 @@ from rich.text import Text
 from streaming.events import Event, SessionStarted
 from streaming.protocols import Status
 
-from ._notices import NoticeStream
+from ._notices import NoticesSink, notice_text
 from ._output import Output
 from ._painter import Painter, draws_in_place
 from ._refined import RefinedLog
 from ._text import TextLog
-from ._view import View, notice_text
+from ._view import View
 
 __all__ = ["TerminalSink"]
 
@@ -75,9 +75,9 @@ class TerminalSink:
         self._output = Output(target)
         self._log = TextLog()
         self._refined = RefinedLog(raw=raw or console.is_terminal)
-        self._within = in_place and notices is not None and notices.isatty()
-        """Notices are rows of the view."""
-        self._notices = NoticeStream(None if self._within else notices)
+        within = in_place and notices is not None and notices.isatty()
+        self._notices = None if within else NoticesSink(notices)
+        """None where they are rows of the view."""
         self._model = ""
 
     def follow(self, status: Callable[[], Status], *, label: str = "") -> None:
@@ -88,11 +88,13 @@ class TerminalSink:
             label: whose it is, where several sessions are followed.
         """
         self._view.watch.follow(status, label)
-        self._notices.follow(status, label)
+        if self._notices is not None:
+            self._notices.follow(status, label=label)
 
     async def __aenter__(self) -> Self:
         await (self._painter or self._output).open()
-        await self._notices.open()
+        if self._notices is not None:
+            await self._notices.__aenter__()
         return self
 
     async def __aexit__(
@@ -108,7 +110,8 @@ class TerminalSink:
                 last = "".join(map(self._log.push, self._refined.close())) + self._log.close()
                 await self._output.close(last, quiet=exc is not None)
         finally:
-            await self._notices.close()
+            if self._notices is not None:
+                await self._notices.__aexit__(exc_type, exc, traceback)
 
     async def write(self, event: Event) -> None:
         """Show what the event changes.
@@ -117,10 +120,12 @@ class TerminalSink:
             SinkError: the terminal or file failed.
             BrokenPipeError: nobody reads standard output any more.
         """
-        notice = notice_text(event) or self._opening(event)
-        if self._within and notice is not None:
-            self._view.tell(notice)
-        await self._notices.push(event, notice)
+        opening = self._opening(event)
+        if self._notices is not None:
+            await self._notices.write(event)
+            await self._notices.tell(opening)
+        elif (line := notice_text(event) or opening) is not None:
+            self._view.tell(line)
         if self._painter is not None:
             self._view.push(event)
             await self._painter.draw()

@@ -439,6 +439,19 @@ def test_readers_of_the_screen_hear_committed_lines_alone(
     assert page.run("return document.querySelector('main').ariaHidden") == "true"
 
 
+def test_who_comes_in_the_middle_of_a_line_hears_that_line(
+    driver: WebDriver, server: Server
+) -> None:
+    speech = Speech()
+    server.write(speech.commit(" One more line."), speech.final(), speech.commit(" And so"))
+    page = Page(driver, server.url, {})
+    eventually(lambda: [row[1] for row in page.rows()], ["One more line.", "And so"])
+    log = "return document.querySelector('[role=log]').innerText.trim()"
+    assert page.run(log) == ""
+    server.write(speech.commit(" my"), speech.final())
+    eventually(lambda: page.run(log), "And so my")
+
+
 def test_lines_have_their_language_and_direction(driver: WebDriver, server: Server) -> None:
     page = Page(driver, server.url, {})
     speech = Speech(language="he")

@@ -26,6 +26,7 @@ from streaming.events import (
     event_from_json,
 )
 from streaming.protocols import Reporting, Sink
+from streaming.testing import check_sink
 
 
 def run(sink: ExecSink, events: Sequence[Event], *, pause_s: float = 0.0) -> list[Notice]:
@@ -230,6 +231,20 @@ def test_a_slow_command_loses_the_oldest_and_that_is_told(tmp_path: Path) -> Non
     ]
 
 
+def test_a_second_session_is_handed_over_as_well(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sink = ExecSink(shell(f"cat >> {out}"))
+    for text in ("a", "b"):
+
+        async def main(final: Final) -> None:
+            async with sink:
+                await asyncio.sleep(0.01)  # it waits for something to do
+                await sink.write(final)
+
+        asyncio.run(main(*finals(text)))
+    assert out.read_text().split() == ["a", "b"]
+
+
 def test_writing_does_not_wait_for_the_command() -> None:
     async def main() -> float:
         async with ExecSink(shell("sleep 0.5")) as sink:
@@ -249,6 +264,33 @@ def test_leaving_works_off_what_waits_within_a_limit(tmp_path: Path) -> None:
     assert time.monotonic() - began_s < 9
     assert out.read_text().split() == ["a", "b", "c"]
     assert [n.message for n in told] == ["sh was not done with the last 2 utterances"]
+
+
+def test_after_an_error_leaving_takes_about_a_second() -> None:
+    async def main() -> None:
+        async with ExecSink(shell("sleep 60"), time_limit_s=100) as sink:
+            for final in finals("a"):
+                await sink.write(final)
+            raise ValueError("elsewhere")
+
+    began_s = time.monotonic()
+    with pytest.raises(ValueError, match="elsewhere"):
+        asyncio.run(main())
+    assert time.monotonic() - began_s < 3
+
+
+def test_what_was_left_out_is_told_however_it_ends() -> None:
+    sink = ExecSink(shell("sleep 60"), most_waiting=1, drain_s=0.2)
+    told = run(sink, finals("a", "b", "c", "d"), pause_s=0.02)
+    assert [n.message for n in told] == [
+        "sh is too slow; the oldest utterances are left out",
+        "sh was not done with the last 2 utterances",
+        "sh was too slow; 2 utterances left out",
+    ]
+
+
+def test_it_keeps_the_contract_of_sinks() -> None:
+    asyncio.run(check_sink(lambda: ExecSink("true")))
 
 
 def test_cancellation_kills_at_once(tmp_path: Path) -> None:

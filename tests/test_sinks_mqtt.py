@@ -39,6 +39,7 @@ from streaming.events import (
     event_from_json,
 )
 from streaming.protocols import Reporting, Sink
+from streaming.testing import check_sink
 
 needs_mosquitto = needs("mosquitto", package="mosquitto")
 needs_openssl = needs("openssl", package="openssl")
@@ -496,6 +497,26 @@ def test_leaving_without_the_broker_is_quick_and_tells_what_did_not_arrive(
 
 
 @needs_mosquitto
+def test_what_was_told_as_lost_does_not_come_in_the_next_session(tmp_path: Path) -> None:
+    async def main() -> None:
+        with Broker(tmp_path) as broker:
+            sink = MqttSink(local(broker.port), drain_s=0.1)
+            sink.report = lambda notice: None
+            async with sink:
+                broker.kill()
+                await asyncio.sleep(0.1)
+                await sink.write(Committed(seq=1, text=" lost"))
+            broker.start()
+            async with reader(broker.port) as got:
+                async with sink:
+                    await sink.write(Committed(seq=2, text=" new"))
+                await got.until(lambda: 2 in got.seqs())
+                assert got.seqs() == [2]
+
+    asyncio.run(main())
+
+
+@needs_mosquitto
 def test_leaving_sends_what_waits_once_the_broker_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -514,6 +535,27 @@ def test_leaving_sends_what_waits_once_the_broker_is_back(
                 await late.until(lambda: late.payloads(TEXT) == ["kept"])
 
     asyncio.run(main())
+
+
+@needs_mosquitto
+def test_it_keeps_the_contract_of_sinks(tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker:
+        asyncio.run(check_sink(lambda: MqttSink(local(broker.port))))
+
+
+@needs_mosquitto
+def test_after_an_error_leaving_a_broker_that_hangs_takes_about_a_second(tmp_path: Path) -> None:
+    async def main() -> None:
+        with Broker(tmp_path) as broker:
+            async with Gate(broker.port) as gate, MqttSink(local(gate.port), drain_s=30) as sink:
+                gate.hold()
+                await sink.write(Committed(text=" x"))
+                raise ValueError("elsewhere")
+
+    began_s = time.monotonic()
+    with pytest.raises(ValueError, match="elsewhere"):
+        asyncio.run(main())
+    assert time.monotonic() - began_s < 5
 
 
 @needs_mosquitto
@@ -727,6 +769,8 @@ def test_options_that_do_not_fit_are_told(tmp_path: Path) -> None:
         MqttSink("mqtt://me@h", password_file=empty)
     with pytest.raises(ConfigurationError, match="keepalive"):
         MqttSink("mqtt://h", keepalive_s=0)
+    with pytest.raises(ConfigurationError, match="at least one message"):
+        MqttSink("mqtt://h", most_messages=0)
     with pytest.raises(ConfigurationError, match="quality of service"):
         MqttSink("mqtt://h", qos=3)
     with pytest.raises(ConfigurationError, match="prefix"):

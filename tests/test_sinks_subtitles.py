@@ -19,6 +19,7 @@ from streaming.events import (
     Partial,
     SessionEnded,
     SessionStarted,
+    SpeechStarted,
     Word,
     text_of,
 )
@@ -184,6 +185,54 @@ def test_speakers_at_once_keep_their_own_cues_in_the_order_of_their_beginnings()
         ["you: Yes of course."],
     ]
     assert [(start, end) for start, end, _ in cues] == [(0, 1750), (500, 1333)]
+
+
+def test_a_cue_waits_for_speech_that_began_before_it() -> None:
+    sink = SrtSink(io.StringIO())
+    told = [
+        SessionStarted(session="a"),
+        SessionStarted(session="b"),
+        SpeechStarted(session="a", at_s=1.0),
+        SpeechStarted(session="b", at_s=3.0),
+        replace(spread("Yes of course.", 3.0), session="b"),
+        Final(session="b", start_s=3.0, end_s=4.0),
+    ]
+    assert "".join(map(sink.format, told)) == ""
+    late = replace(spread("I said that before.", 1.0), session="a")
+    assert [start for start, _, _ in parse(sink.format(late))] == [1000]
+    more = Final(session="a", end_s=2.5, reason="max_length")  # and speaks on
+    assert [start for start, _, _ in parse(sink.format(more))] == []
+    last = Final(session="a", utterance=1, end_s=2.5)  # nothing more was said
+    assert [start for start, _, _ in parse(sink.format(last))] == [3000]
+
+
+def test_sessions_that_run_at_different_speeds_keep_the_times_of_their_cues() -> None:
+    sink = SrtSink(io.StringIO())
+
+    def say(session: str, at_s: float) -> str:
+        said = replace(spread(f"{session} at {at_s:g}.", at_s), session=session)
+        final = Final(session=session, start_s=at_s, end_s=at_s + 0.75)
+        return sink.format(said) + sink.format(final)
+
+    text = ""
+    for session in "ab":
+        text += sink.format(SessionStarted(session=session, options={"pace": "fast"}))
+    text += "".join(say("a", at_s) for at_s in (0, 30, 60))
+    assert [start for start, _, _ in parse(text)] == [0]
+    text += "".join(say("b", at_s) for at_s in (10, 20, 40))
+    assert [start for start, _, _ in parse(text)] == [0, 10_000, 20_000, 30_000, 40_000]
+    text += sink.format(SessionEnded(session="b"))
+    assert [rows for _, _, rows in parse(text)][-1] == ["a at 60."]
+
+
+def test_cues_that_were_made_longer_hold_back_no_other_cue_of_a_fast_session() -> None:
+    sink = SrtSink(io.StringIO())
+    sink.format(SessionStarted(options={"pace": "fast"}))
+    for word in ("Ah.", "Oh."):
+        at_s = 0.2 if word == "Oh." else 0.0
+        text = sink.format(committed((word, at_s, at_s + 0.1)))
+        text += sink.format(Final(start_s=at_s, end_s=at_s + 0.1))
+        assert word in text
 
 
 @settings(max_examples=100, deadline=None)

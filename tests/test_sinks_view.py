@@ -3,16 +3,13 @@ from __future__ import annotations
 import pytest
 from rich.text import Text
 
-from sinks._view import Notices, View, notice_text
+from sinks._view import View
 from streaming.events import (
-    AudioDropped,
     Committed,
     Event,
     Final,
-    Notice,
     Partial,
     SessionStarted,
-    SpeechStarted,
 )
 from streaming.protocols import Status
 
@@ -111,6 +108,8 @@ def test_a_status_stands_on_the_last_row_and_is_not_left_behind() -> None:
     watcher.view.close()
     assert watcher.look(40, 5) == ["Hello"]
     assert watcher.live == []
+    watcher.look(40, 5, start("next", ""))
+    assert watcher.live == ["······  ● speech  0:00"]
 
 
 def test_each_column_has_its_status() -> None:
@@ -148,37 +147,3 @@ def test_what_waits_to_be_seen_is_counted() -> None:
     assert watcher.view.size == 15
     watcher.look(30, 5, Final())
     assert watcher.view.size == 0
-
-
-def test_a_notice_says_its_level_and_stays_on_its_line() -> None:
-    lines = [
-        notice_text(event)
-        for event in (
-            Notice(level="error", message="the\nsource"),
-            AudioDropped(start_s=1.0, end_s=2.5, reason="overflow"),
-            AudioDropped(start_s=1.0, end_s=2.5),
-            SpeechStarted(),
-        )
-    ]
-    assert [line and line.plain for line in lines] == [
-        "error: the source",
-        "warning: audio dropped from 1.0 to 2.5 s: overflow",
-        "warning: audio dropped from 1.0 to 2.5 s",
-        None,
-    ]
-
-
-def test_beside_other_output_only_progress_is_shown_under_notices() -> None:
-    notices = Notices(lambda: 10.0)
-    notices.watch.follow(lambda: Status(audio_s=5.0, duration_s=10.0), "")
-    notices.tell(Text("info: x"))
-    finished, live = notices.compose(40, 5)
-    assert ([row.plain for row in finished], live) == (["info: x"], [])
-    notices.push(SessionStarted(options={"pace": "fast"}))
-    notices = Notices(lambda: 10.0)
-    notices.watch.follow(lambda: Status(audio_s=5.0, duration_s=10.0), "")
-    notices.push(SessionStarted(options={"pace": "fast"}))
-    _, live = notices.compose(40, 5)
-    assert " 50%" in live[0].plain
-    notices.close()
-    assert notices.compose(40, 5) == ([], [])

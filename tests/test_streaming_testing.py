@@ -21,6 +21,7 @@ from policies.trimming import TrimAtWord
 from sinks.callback import CallbackSink
 from sinks.discard import DiscardSink
 from sinks.jsonl import JsonlSink
+from sinks.notices import NoticesSink
 from sinks.subtitles import SrtSink, WebVttSink
 from sinks.terminal import TerminalSink
 from sinks.text import TextSink
@@ -293,6 +294,7 @@ def test_the_writing_sinks_keep_the_contract(
         DiscardSink,
         lambda: CallbackSink(lambda event: None),
         lambda: TerminalSink(io.StringIO(), notices=io.StringIO()),
+        lambda: NoticesSink(io.StringIO()),
     ],
 )
 def test_the_other_sinks_keep_the_contract(make: Callable[[], Sink]) -> None:
