@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -117,6 +118,27 @@ def test_what_is_played_vanishes_from_what_gathered_before_both_were_read(speech
     cleaned = audio_of(near)
     settled = slice(4 * 16_000, 9 * 16_000)
     assert level_db(cleaned[settled]) < level_db(heard[settled]) - 15
+
+
+def test_what_gathered_does_not_hold_up_the_event_loop(speech: Samples) -> None:
+    async def scenario() -> float:
+        audio = chunks_of(speech[: 9 * 16_000], 800)
+        near, far = duplex(GatheredDevice(audio), GatheredDevice(audio))
+        longest_s = 0.0
+
+        async def watch() -> None:
+            nonlocal longest_s
+            while True:
+                before_s = time.thread_time()
+                await asyncio.sleep(0)
+                longest_s = max(longest_s, time.thread_time() - before_s)
+
+        watching = asyncio.ensure_future(watch())
+        await asyncio.gather(drain(near), drain(far))
+        watching.cancel()
+        return longest_s
+
+    assert asyncio.run(scenario()) < 0.1
 
 
 def test_what_is_said_stays_while_nothing_is_played(speech: Samples) -> None:
