@@ -21,6 +21,7 @@ from streaming.audio import AudioChunk, Samples
 from streaming.errors import SourceError
 from streaming.events import Notice
 from streaming.protocols import Source, SourceItem
+from streaming.testing import check_source
 
 
 def level_db(samples: Samples) -> float:
@@ -241,3 +242,12 @@ def test_an_error_of_either_comes_after_what_was_heard(which: int) -> None:
 
     run_virtual(scenario())
     assert len(got) in (39, 40, 41)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_each_end_keeps_the_contract(which: int) -> None:
+    def make() -> Source:
+        audio = chunks_of(np.full(16_000 * 2, 0.25, np.float32), 800)
+        return duplex(Device(audio, start_s=0.3), Device(audio, start_s=0.1))[which]
+
+    run_virtual(check_source(make))
