@@ -125,8 +125,10 @@ class _Duplex:
         pending = [end.pending for end in (self._near, self._far) if end.pending]
         for task in pending:
             task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-        await self._stack.__aexit__(exc_type, exc, traceback)
+        try:
+            await asyncio.gather(*pending, return_exceptions=True)
+        finally:
+            await self._stack.__aexit__(exc_type, exc, traceback)
 
     def __aiter__(self) -> AsyncIterator[_Step]:
         return self._steps()

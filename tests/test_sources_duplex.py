@@ -251,3 +251,30 @@ def test_each_end_keeps_the_contract(which: int) -> None:
         return duplex(Device(audio, start_s=0.3), Device(audio, start_s=0.1))[which]
 
     run_virtual(check_source(make))
+
+
+def test_both_devices_are_closed_though_leaving_is_cancelled() -> None:
+    class Slow(Device):
+        """Takes a second to give up a wait."""
+
+        async def __aiter__(self):  # type: ignore[no-untyped-def,override]
+            try:
+                await asyncio.sleep(100)
+            finally:
+                await asyncio.sleep(1)
+            yield Notice(message="never")
+
+    async def scenario() -> None:
+        ends = Slow([]), Slow([])
+        near, _ = duplex(*ends, remove_echo=False)
+        await near.__aenter__()
+        reading = asyncio.ensure_future(anext(aiter(near)))
+        await asyncio.sleep(2)
+        leaving = asyncio.ensure_future(near.__aexit__(None, None, None))
+        await asyncio.sleep(0.5)
+        leaving.cancel()
+        await asyncio.gather(leaving, reading, return_exceptions=True)
+        assert leaving.cancelled()
+        assert not any(end.is_open for end in ends)
+
+    run_virtual(scenario())
