@@ -49,12 +49,12 @@ class _EndedError(Exception):
 
 def read_url(
     url: str,
-    part: Part = WHOLE,
+    part: Part,
     *,
-    options: Mapping[str, str] | None = None,
-    reconnect: bool = True,
-    opened: Callable[[Header], None] = lambda header: None,
-    stopped: Event | None = None,
+    options: Mapping[str, str],
+    reconnect: bool,
+    opened: Callable[[Header], None],
+    stopped: Event,
 ) -> Generator[Block | Notice, None, None]:
     """Decode the audio of a URL, and tell by notices what happens to its connection.
 
@@ -69,7 +69,7 @@ def read_url(
     Raises:
         SourceError: it cannot be opened, cannot be read, or its server stayed away.
     """
-    yield from _Reading(url, part, options, reconnect, opened, stopped or Event()).blocks()
+    yield from _Reading(url, part, options, reconnect, opened, stopped).blocks()
 
 
 class _Reading:
@@ -77,13 +77,13 @@ class _Reading:
         self,
         url: str,
         part: Part,
-        options: Mapping[str, str] | None,
+        options: Mapping[str, str],
         reconnect: bool,
         opened: Callable[[Header], None],
         stopped: Event,
     ) -> None:
         self._url, self._part, self._options = url, part, options
-        self._options_again = {**(options or {}), **OVERLAP}
+        self._options_again = {**options, **OVERLAP}
         self._reconnect, self._opened, self._stopped = reconnect, opened, stopped
         self._header: Header | None = None
         self._read_s = 0.0  # place in the part
