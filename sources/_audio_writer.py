@@ -78,11 +78,11 @@ class AudioWriter:
         threading.Thread(target=self._run, name=f"write {self._path.name}", daemon=True).start()
         try:
             await self._until(lambda: self._opened)
+            if self.error is not None:
+                raise self.error
         except BaseException:
             self._jobs.put(None)
             raise
-        if self.error is not None:
-            raise self.error
 
     async def begin(self) -> None:
         """Empty the file, and write what comes before the audio; once is enough.

@@ -23,8 +23,9 @@ LEAD_S = 0.06
 hand over their audio with different delays, and an echo must not come before its sound."""
 STEP_S = 0.03
 """Clocks of two devices drift apart; the pieces are matched anew once by so much."""
-_KEPT_S = 3.0
-"""Played audio that is kept for microphone audio that comes later."""
+_KEPT_S = 12.0
+"""Played audio that is kept for microphone audio that comes later: what a device gathers in ten
+seconds before it is read, and what arrives while the two are read up to now."""
 _BUCKET_S = 5.0
 _BUCKETS = 6
 

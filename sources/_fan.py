@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from streaming.audio import AudioChunk, samples_from_seconds
+from streaming.errors import SourceError
 from streaming.protocols import SourceItem
 
 __all__ = ["Fan", "Origin"]
@@ -38,9 +39,10 @@ class Origin(Protocol):
 class Fan:
     """Shares an origin among ``n`` sources, in ``members``.
 
-    It is entered with the first of them and left with the last. A member that has been left
-    no longer holds the others back. An error of the origin reaches every member, after the
-    items before it.
+    It is entered with the first of them and left with the last. All that take part are entered
+    before one is read, so that each has the audio from its beginning; one that has been left no
+    longer holds the others back. An error of the origin reaches every member, after the items
+    before it.
     """
 
     def __init__(self, origin: Origin, n: int) -> None:
@@ -49,7 +51,7 @@ class Fan:
         self._items: list[deque[SourceItem]] = [deque() for _ in range(n)]
         self._open: set[int] = set()
         self._entering = asyncio.Lock()
-        self._entered = False
+        self._entered = self._left = False
         self._iterator: AsyncIterator[Sequence[Sequence[SourceItem]]] | None = None
         self._taken = asyncio.Event()
         self._pull: asyncio.Task[None] | None = None
@@ -57,8 +59,14 @@ class Fan:
         self._error: Exception | None = None
 
     async def enter(self, number: int) -> None:
-        """Open a member."""
+        """Open a member.
+
+        Raises:
+            SourceError: the others are being read already, or were.
+        """
         async with self._entering:
+            if self._iterator is not None or self._left:
+                raise SourceError("sources that go together are entered before one of them is read")
             if not self._entered:
                 await self.origin.__aenter__()
                 self._entered = True
@@ -72,15 +80,20 @@ class Fan:
         self._items[number].clear()
         self._taken.set()
         if not self._open:
-            if self._pull is not None:
-                self._pull.cancel()
-                await asyncio.wait([self._pull])
-            await self.origin.__aexit__(*exc_info)
+            self._left = True
+            try:
+                if self._pull is not None:
+                    self._pull.cancel()
+                    await asyncio.wait([self._pull])
+            finally:
+                await self.origin.__aexit__(*exc_info)
 
     async def next(self, number: int) -> SourceItem:
         """The next item of a member."""
         items = self._items[number]
         while not items:
+            if number not in self._open:
+                raise SourceError("a source is iterated inside `async with`")
             if self._ended:
                 raise self._error or StopAsyncIteration
             if self._pull is None or self._pull.done():

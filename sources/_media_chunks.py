@@ -34,7 +34,7 @@ def chunks(
     """Decode, resample and cut a file; blocking. An error comes after all the audio before it.
 
     Args:
-        location: a path, or a URL that is opened once.
+        location: a path.
         chunkers: one mixes all channels; two take the left and the right one of a stereo
             recording, and the chunks of each yielded pair have the same place and length.
         part: what of it; time counts from its start.
@@ -68,12 +68,13 @@ def cut(
             if isinstance(block, Notice):
                 yield block
                 continue
-            if resamplers and (block.lost_s or block.rate != rate):
+            missing = round(block.lost_s * SAMPLE_RATE)
+            if resamplers and (missing or block.rate != rate):
                 yield from _pushed(chunkers, [each.flush() for each in resamplers])
-            if block.lost_s:
+            if missing:
                 yield from _flushed(chunkers)
                 for chunker in chunkers:
-                    chunker.skip(round(block.lost_s * SAMPLE_RATE), block.lost_reason)
+                    chunker.skip(missing, block.lost_reason)
             if block.rate != rate:
                 rate = block.rate
                 resamplers = [Resampler(rate) for _ in chunkers]

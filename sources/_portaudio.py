@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from streaming.errors import SourceError
@@ -52,8 +53,9 @@ def list_inputs() -> list[DeviceInfo]:
 class Microphone:
     """An input as a `Device`.
 
-    Once it was opened it is known by its name: an index may mean another one when devices have
-    come or gone. The default stays whatever is the default.
+    Once it was opened it is known by its host, its name and its place among those called alike:
+    an index may mean another one when devices have come or gone. The default stays whatever is
+    the default.
 
     Args:
         wanted: see `find_device`.
@@ -61,6 +63,7 @@ class Microphone:
 
     def __init__(self, wanted: int | str | None) -> None:
         self._wanted = wanted
+        self._known: tuple[DeviceInfo, int] | None = None
 
     async def open(self, inbox: Inbox) -> Connection:
         """Open it at its own rate and start it."""
@@ -72,10 +75,14 @@ class Microphone:
             raise _hangs() from None
 
     def _start(self, inbox: Inbox) -> _Stream:
-        device = find_device(_inputs(), self._wanted)
+        devices = _inputs()
+        if self._known is None:
+            device = find_device(devices, self._wanted)
+        else:
+            device = _found_again(devices, *self._known)
         stream = _Stream(device, inbox)
-        if self._wanted is not None:
-            self._wanted = device.name
+        if self._wanted is not None and self._known is None:
+            self._known = device, _alike(devices, device).index(device)
         return stream
 
 
@@ -122,6 +129,18 @@ class _Stream:
         except TimeoutError:
             # Closing at exit whatever is open would hang there for good.
             atexit.unregister(_library()._exit_handler)
+
+
+def _alike(devices: Sequence[DeviceInfo], device: DeviceInfo) -> list[DeviceInfo]:
+    return [d for d in devices if (d.host, d.name) == (device.host, device.name)]
+
+
+def _found_again(devices: Sequence[DeviceInfo], known: DeviceInfo, place: int) -> DeviceInfo:
+    """The device that was known, by its place among those that are called alike."""
+    alike = _alike(devices, known)
+    if not alike:
+        raise SourceError(f'there is no microphone "{known.name}" any more')
+    return alike[min(place, len(alike) - 1)]
 
 
 def _inputs() -> list[DeviceInfo]:

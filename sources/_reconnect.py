@@ -49,20 +49,18 @@ class _EndedError(Exception):
 
 def read_url(
     url: str,
-    part: Part = WHOLE,
+    part: Part,
     *,
-    split: bool = False,
-    options: Mapping[str, str] | None = None,
-    reconnect: bool = True,
-    opened: Callable[[Header], None] = lambda header: None,
-    stopped: Event | None = None,
+    options: Mapping[str, str],
+    reconnect: bool,
+    opened: Callable[[Header], None],
+    stopped: Event,
 ) -> Generator[Block | Notice, None, None]:
     """Decode the audio of a URL, and tell by notices what happens to its connection.
 
     Args:
         url: what FFmpeg opens.
         part: what of it; a live stream has no start to choose.
-        split: as for `decode`.
         options: FFmpeg's.
         reconnect: False makes the first break an error.
         opened: called with the header, before the first block.
@@ -71,7 +69,7 @@ def read_url(
     Raises:
         SourceError: it cannot be opened, cannot be read, or its server stayed away.
     """
-    yield from _Reading(url, part, split, options, reconnect, opened, stopped or Event()).blocks()
+    yield from _Reading(url, part, options, reconnect, opened, stopped).blocks()
 
 
 class _Reading:
@@ -79,14 +77,13 @@ class _Reading:
         self,
         url: str,
         part: Part,
-        split: bool,
-        options: Mapping[str, str] | None,
+        options: Mapping[str, str],
         reconnect: bool,
         opened: Callable[[Header], None],
         stopped: Event,
     ) -> None:
-        self._url, self._part, self._split, self._options = url, part, split, options
-        self._options_again = {**(options or {}), **OVERLAP}
+        self._url, self._part, self._options = url, part, options
+        self._options_again = {**options, **OVERLAP}
         self._reconnect, self._opened, self._stopped = reconnect, opened, stopped
         self._header: Header | None = None
         self._read_s = 0.0  # place in the part
@@ -135,7 +132,6 @@ class _Reading:
                 decode(
                     self._url,
                     left,
-                    split=self._split,
                     options=self._options if self._header is None else self._options_again,
                     after_clock_s=self._clock_s,
                     opened=self._open,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from streaming.audio import AudioChunk
 from streaming.errors import SourceError
-from streaming.events import Notice
 
 from ._background import BackgroundReader
 from ._pace import Pacer
@@ -19,10 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ThreadedSource"]
 
+AHEAD = 32
+"""Chunks decoded before they are asked for; a longer file takes no more memory."""
 CLOSE_TIMEOUT_S = 0.05
 """Freeing the decoder takes milliseconds, unless it waits for a network."""
 
-T = TypeVar("T", bound=AudioChunk | Notice)
+T = TypeVar("T")
 
 
 class ThreadedSource(Generic[T]):
@@ -39,7 +40,7 @@ class ThreadedSource(Generic[T]):
     live = False
 
     def __init__(
-        self, items: Generator[T, None, None], *, part: Part, pacer: Pacer, ahead: int
+        self, items: Generator[T, None, None], *, part: Part, pacer: Pacer, ahead: int = AHEAD
     ) -> None:
         self._items = items
         self._part = part
@@ -61,6 +62,10 @@ class ThreadedSource(Generic[T]):
         """Take over what the header says. Called on the reading thread, before any item."""
         if header.length_s is not None:
             self._length_s = max(0.0, min(header.length_s, self._part.stop_s) - self._part.start_s)
+
+    def _paced(self, item: T) -> AudioChunk | None:
+        """The chunk whose moment an item waits for, if it waits."""
+        return item if isinstance(item, AudioChunk) else None
 
     async def __aenter__(self) -> Self:
         self._reader = BackgroundReader(self._items, ahead=self._ahead, name="media source")
@@ -91,7 +96,7 @@ class ThreadedSource(Generic[T]):
             self._next = await self._reader.get()
             if self._next is None:
                 raise StopAsyncIteration
-        if isinstance(self._next, AudioChunk):
-            await self._pacer.wait_for(self._next)
+        if (chunk := self._paced(self._next)) is not None:
+            await self._pacer.wait_for(chunk)
         item, self._next = self._next, None
         return item

@@ -30,8 +30,7 @@ def list_loopbacks() -> list[DeviceInfo]:
     Raises:
         SourceError: the package is missing, or Windows refuses.
     """
-    import pyaudiowpatch as pyaudio
-
+    pyaudio = _library()
     try:
         with pyaudio.PyAudio() as audio:
             return _loopbacks(audio)
@@ -59,8 +58,7 @@ class WasapiLoopback:
             raise SourceError("the sound system does not answer; restart it") from None
 
     def _start(self, inbox: Inbox) -> _Recorder:
-        import pyaudiowpatch as pyaudio
-
+        pyaudio = _library()
         audio = pyaudio.PyAudio()
         try:
             output = find_device(_loopbacks(audio), self._wanted, "output")
@@ -126,3 +124,13 @@ def _loopbacks(audio: Any) -> list[DeviceInfo]:
         )
         for device in audio.get_loopback_device_info_generator()
     ]
+
+
+def _library() -> Any:
+    try:
+        import pyaudiowpatch
+    except ImportError:
+        raise SourceError(
+            "recording what this machine plays needs a package: pip install PyAudioWPatch"
+        ) from None
+    return pyaudiowpatch

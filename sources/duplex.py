@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -76,7 +76,7 @@ class _End:
             self.items = aiter(self.source)
         if self.pending is None and not self.ended:
             self.asked_s = now_s
-            self.pending = asyncio.ensure_future(_next(self.items))
+            self.pending = asyncio.ensure_future(anext(self.items))
 
     def take(self, now_s: float) -> list[SourceItem]:
         """What has come, if anything has."""
@@ -125,8 +125,10 @@ class _Duplex:
         pending = [end.pending for end in (self._near, self._far) if end.pending]
         for task in pending:
             task.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
-        await self._stack.__aexit__(exc_type, exc, traceback)
+        try:
+            await asyncio.gather(*pending, return_exceptions=True)
+        finally:
+            await self._stack.__aexit__(exc_type, exc, traceback)
 
     def __aiter__(self) -> AsyncIterator[_Step]:
         return self._steps()
@@ -197,24 +199,16 @@ class _Duplex:
         """How long the oldest heard audio may wait on."""
         return max(0.0, self._heard[0][0] + _PATIENCE_S - self._clock()) if self._heard else None
 
-    def _cleared(self) -> list[SourceItem]:
+    def _cleared(self) -> Iterator[SourceItem]:
         """Heard audio, without echo, that need not wait any longer."""
-        now_s = self._clock()
-        cleared: list[SourceItem] = []
         while self._heard:
             arrival_s, item = self._heard[0]
             if self._remover is not None and isinstance(item, AudioChunk):
                 needed = self._remover.needs(item.end_sample, self._ahead_s)
                 ended = self._far.ended or self._near.error is not None
-                late = ended or now_s >= arrival_s + _PATIENCE_S
+                late = ended or self._clock() >= arrival_s + _PATIENCE_S
                 if self._remover.played_end < needed and not late:
-                    break
+                    return
                 item = replace(item, samples=self._remover.remove(item.samples, needed))
             self._heard.popleft()
-            cleared.append(item)
-        return cleared
-
-
-async def _next(items: AsyncIterator[SourceItem]) -> SourceItem:
-    """``anext`` as a coroutine; a task may not end with `StopAsyncIteration` otherwise."""
-    return await anext(items)
+            yield item

@@ -18,9 +18,6 @@ from ._threaded import ThreadedSource
 
 __all__ = ["FileSource"]
 
-AHEAD = 32
-"""Chunks decoded before they are asked for; a longer file takes no more memory."""
-
 
 class FileSource(ThreadedSource[AudioChunk]):
     """Audio of a file, resampled to 16 kHz and mixed to mono.
@@ -58,7 +55,7 @@ class FileSource(ThreadedSource[AudioChunk]):
             )
         part = Part(start_s, duration_s)
         items = self._chunks(os.fspath(path), Chunker(chunk_s), part)
-        super().__init__(items, part=part, pacer=Pacer(pace), ahead=AHEAD)
+        super().__init__(items, part=part, pacer=Pacer(pace))
 
     def _chunks(
         self, location: str, chunker: Chunker, part: Part

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Generator
+from contextlib import closing
 
 from streaming.audio import AudioChunk
-from streaming.errors import ConfigurationError, SourceError
+from streaming.errors import ConfigurationError
 from streaming.protocols import Source
 
 from ._address import is_url, shown
-from ._background import BackgroundReader
 from ._chunker import Chunker
 from ._fan import Fan
 from ._media_chunks import chunks
 from ._pace import Pace, Pacer
 from ._part import Part
-
-if TYPE_CHECKING:
-    from ._open import Header
+from ._threaded import ThreadedSource
 
 __all__ = ["split"]
 
-_AHEAD = 32
-_CLOSE_TIMEOUT_S = 0.05
-
-_Pair = tuple[AudioChunk, ...]
+_Step = tuple[tuple[AudioChunk], tuple[AudioChunk]]
 
 
 def split(
@@ -61,53 +54,19 @@ def split(
     return fan.members[0], fan.members[1]
 
 
-class _Channels:
-    live = False
+class _Channels(ThreadedSource[_Step]):
+    """Both side by side, as a `Fan` shares them out."""
 
     def __init__(self, location: str, pace: Pace, chunk_s: float, part: Part) -> None:
-        self._part = part
-        self._pacer = Pacer(pace)
-        self._pairs = chunks(
-            location, Chunker(chunk_s), Chunker(chunk_s), part=part, opened=self._opened
-        )
-        self._reader: BackgroundReader[_Pair] | None = None
-        self._next: _Pair | None = None
-        self.length_s: float | None = None
-        """What the header declares, once it was read."""
+        steps = self._steps(location, (Chunker(chunk_s), Chunker(chunk_s)), part)
+        super().__init__(steps, part=part, pacer=Pacer(pace))
 
-    def _opened(self, header: Header) -> None:
-        if header.length_s is not None:
-            self.length_s = max(0.0, min(header.length_s, self._part.stop_s) - self._part.start_s)
+    def _steps(
+        self, location: str, chunkers: tuple[Chunker, Chunker], part: Part
+    ) -> Generator[_Step, None, None]:
+        with closing(chunks(location, *chunkers, part=part, opened=self._opened)) as pairs:
+            for left, right in pairs:
+                yield (left,), (right,)
 
-    async def __aenter__(self) -> Self:
-        self._reader = BackgroundReader(self._pairs, ahead=_AHEAD, name="file source")
-        try:
-            # The first chunks now, so that a file that cannot be read fails here.
-            self._next = await self._reader.get()
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._reader is not None:
-            await self._reader.close(_CLOSE_TIMEOUT_S)
-
-    def __aiter__(self) -> AsyncIterator[tuple[tuple[AudioChunk], ...]]:
-        return self
-
-    async def __anext__(self) -> tuple[tuple[AudioChunk], ...]:
-        if self._reader is None:
-            raise SourceError("a source is iterated inside `async with`")
-        if self._next is None:
-            self._next = await self._reader.get()
-            if self._next is None:
-                raise StopAsyncIteration
-        await self._pacer.wait_for(self._next[0])
-        pair, self._next = self._next, None
-        return tuple((chunk,) for chunk in pair)
+    def _paced(self, item: _Step) -> AudioChunk:
+        return item[0][0]

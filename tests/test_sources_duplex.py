@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from streaming.audio import AudioChunk, Samples
 from streaming.errors import SourceError
 from streaming.events import Notice
 from streaming.protocols import Source, SourceItem
+from streaming.testing import check_source
 
 
 def level_db(samples: Samples) -> float:
@@ -54,6 +56,20 @@ class Device(ScriptedSource):
     async def __aiter__(self):  # type: ignore[no-untyped-def,override]
         await asyncio.sleep(self.wait_s)
         async for item in super().__aiter__():
+            yield item
+
+
+class GatheredDevice(Device):
+    """A live source that began to record ``gathered_s`` before it is read."""
+
+    gathered_s = 9.0
+
+    async def __aiter__(self):  # type: ignore[no-untyped-def,override]
+        clock = asyncio.get_running_loop().time
+        began_s = clock() - self.gathered_s
+        for item in self.items:
+            assert isinstance(item, AudioChunk)
+            await asyncio.sleep(max(0.0, began_s + item.end_sample / 16_000 - clock()))
             yield item
 
 
@@ -95,6 +111,35 @@ def test_what_is_played_vanishes_from_what_is_heard(
     settled = slice(4 * 16_000, len(heard))  # the filter learns the room first
     assert level_db(cleaned[settled]) < level_db(heard[settled]) - 15
     assert np.array_equal(audio_of(far)[-len(speech) :], speech)
+
+
+def test_what_is_played_vanishes_from_what_gathered_before_both_were_read(speech: Samples) -> None:
+    heard = echo_of(speech, 0.08)
+    near, _ = run(GatheredDevice(chunks_of(heard, 800)), GatheredDevice(chunks_of(speech, 800)))
+    cleaned = audio_of(near)
+    settled = slice(4 * 16_000, 9 * 16_000)
+    assert level_db(cleaned[settled]) < level_db(heard[settled]) - 15
+
+
+def test_what_gathered_does_not_hold_up_the_event_loop(speech: Samples) -> None:
+    async def scenario() -> float:
+        audio = chunks_of(speech[: 9 * 16_000], 800)
+        near, far = duplex(GatheredDevice(audio), GatheredDevice(audio))
+        longest_s = 0.0
+
+        async def watch() -> None:
+            nonlocal longest_s
+            while True:
+                before_s = time.thread_time()
+                await asyncio.sleep(0)
+                longest_s = max(longest_s, time.thread_time() - before_s)
+
+        watching = asyncio.ensure_future(watch())
+        await asyncio.gather(drain(near), drain(far))
+        watching.cancel()
+        return longest_s
+
+    assert asyncio.run(scenario()) < 0.1
 
 
 def test_what_is_said_stays_while_nothing_is_played(speech: Samples) -> None:
@@ -170,7 +215,7 @@ def test_played_audio_is_kept_for_seconds_only() -> None:
     for at in range(0, 16_000 * 30, 1600):
         remover.played(np.zeros(1600, np.float32), at)
     remover.played(np.zeros(1600, np.float32), 16_000 * 3600)  # after a gap of an hour
-    assert len(remover._played) <= 16_000 * 3
+    assert len(remover._played) <= 16_000 * 12
     heard = np.full(1600, 0.1, np.float32)
     assert len(remover.remove(heard, remover.needs(1600, 0.0))) == 1600
 
@@ -197,3 +242,39 @@ def test_an_error_of_either_comes_after_what_was_heard(which: int) -> None:
 
     run_virtual(scenario())
     assert len(got) in (39, 40, 41)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_each_end_keeps_the_contract(which: int) -> None:
+    def make() -> Source:
+        audio = chunks_of(np.full(16_000 * 2, 0.25, np.float32), 800)
+        return duplex(Device(audio, start_s=0.3), Device(audio, start_s=0.1))[which]
+
+    run_virtual(check_source(make))
+
+
+def test_both_devices_are_closed_though_leaving_is_cancelled() -> None:
+    class Slow(Device):
+        """Takes a second to give up a wait."""
+
+        async def __aiter__(self):  # type: ignore[no-untyped-def,override]
+            try:
+                await asyncio.sleep(100)
+            finally:
+                await asyncio.sleep(1)
+            yield Notice(message="never")
+
+    async def scenario() -> None:
+        ends = Slow([]), Slow([])
+        near, _ = duplex(*ends, remove_echo=False)
+        await near.__aenter__()
+        reading = asyncio.ensure_future(anext(aiter(near)))
+        await asyncio.sleep(2)
+        leaving = asyncio.ensure_future(near.__aexit__(None, None, None))
+        await asyncio.sleep(0.5)
+        leaving.cancel()
+        await asyncio.gather(leaving, reading, return_exceptions=True)
+        assert leaving.cancelled()
+        assert not any(end.is_open for end in ends)
+
+    run_virtual(scenario())

@@ -19,9 +19,6 @@ from encoded_audio import encode, wav_header
 from media_server import Handler, MediaServer, content, media_server, radio
 from rtsp_server import rtsp_server
 
-from sources._chunker import Chunker
-from sources._media_chunks import cut
-from sources._reconnect import read_url
 from sources.media import MediaSource
 from streaming.audio import SAMPLE_RATE, AudioChunk, Samples
 from streaming.errors import ConfigurationError, SourceError
@@ -470,21 +467,6 @@ def test_a_recording_without_a_length_is_not_played_twice(
     assert not heard.error
     assert heard.codes == ["reconnecting", "ended"]
     assert len(heard.audio) == 32_000
-
-
-def test_split_channels_break_and_go_on_together(
-    tmp_path: Path, server: MediaServer, speech: Samples, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sources._reconnect.BACK_OFF_S", 0.05)
-    stereo = np.stack([speech, speech[::-1]], axis=1)
-    body = encode(tmp_path / "a.flac", "flac", stereo, SAMPLE_RATE, "stereo").read_bytes()
-    server.routes["/a.flac"] = content(body, breaks=[len(body) // 2])
-    items = list(cut(read_url(f"{server.url}/a.flac", split=True), Chunker(0.1), Chunker(0.1)))
-    pairs = [item for item in items if not isinstance(item, Notice)]
-    assert len(items) - len(pairs) == 2
-    for channel in (0, 1):
-        audio = np.concatenate([pair[channel].samples for pair in pairs])
-        np.testing.assert_allclose(audio, stereo[:, channel], atol=1e-4)
 
 
 def test_a_media_source_keeps_the_contract(server: MediaServer, segments: list[Segment]) -> None:

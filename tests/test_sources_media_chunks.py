@@ -9,7 +9,8 @@ from audio_files import JFK, read_audio
 from encoded_audio import encode, tone
 
 from sources._chunker import Chunker
-from sources._media_chunks import chunks
+from sources._decode import Block
+from sources._media_chunks import chunks, cut
 from sources._part import WHOLE, Part
 from streaming.audio import SAMPLE_RATE, AudioChunk, Samples
 from streaming.errors import SourceError
@@ -84,3 +85,12 @@ def test_anything_but_two_channels_is_refused(tmp_path: Path, layout: str, many:
     path = encode(tmp_path / "a.wav", "pcm_s16le", tone(1.0), layout=layout)
     with pytest.raises(SourceError, match=f"has {many} --channels split needs 2"):
         pairs(path)
+
+
+@pytest.mark.parametrize(("lost_s", "missing"), [(0.0, 0), (1e-5, 0), (1e-4, 2), (0.5, 8000)])
+def test_only_what_is_a_sample_or_more_is_a_gap(lost_s: float, missing: int) -> None:
+    audio = np.zeros((1600, 1), np.float32)
+    blocks = (Block(audio, SAMPLE_RATE, lost) for lost in (0.0, lost_s))
+    found = [each[0] for each in cut(blocks, Chunker(0.1)) if isinstance(each, tuple)]
+    assert [chunk.start_sample for chunk in found] == [0, 1600 + missing]
+    assert found[1].gap_reason == ("damaged" if missing else "")

@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -69,6 +70,7 @@ class FakeSystem:
     """What of the package ``sounddevice`` is used. Devices appear when it is initialised."""
 
     PortAudioError = FakeError
+    hosts: Sequence[str] = ("ALSA",)
 
     def __init__(self, *names: str) -> None:
         self.plugged = list(names)
@@ -84,7 +86,7 @@ class FakeSystem:
         return FakeStream(self, **options)
 
     def query_hostapis(self) -> list[dict[str, Any]]:
-        return [{"name": "ALSA"}]
+        return [{"name": name} for name in self.hosts]
 
     def query_devices(self, kind: str = "") -> Any:
         self.threads.add(threading.get_ident())
@@ -100,11 +102,11 @@ class FakeSystem:
             {
                 "index": index,
                 "name": name,
-                "hostapi": 0,
+                "hostapi": host,
                 "max_input_channels": 0 if "speaker" in name else 8,
                 "default_samplerate": 44100.0,
             }
-            for index, name in enumerate(self.plugged)
+            for index, (host, name) in enumerate(product(range(len(self.hosts)), self.plugged))
         ]
 
     def _terminate(self) -> None:
@@ -197,6 +199,21 @@ def test_a_device_that_was_named_by_index_is_found_again_by_name(system: FakeSys
         await connection.close()
 
     asyncio.run(replug())
+
+
+def test_a_device_that_shares_its_name_is_found_again(system: FakeSystem) -> None:
+    """As on Windows, which shows each device once for each host."""
+    system.hosts = ("MME", "WASAPI", "DirectSound")
+    system.plugged = ["USB twin", "USB twin", "line in"]
+
+    async def scenario() -> None:
+        microphone = _portaudio.Microphone(4)  # the second twin of the host in the middle
+        await (await microphone.open(Inbox())).close()
+        system.plugged.insert(0, "speaker")
+        await (await microphone.open(Inbox())).close()
+
+    asyncio.run(scenario())
+    assert [stream.options["device"] for stream in system.streams] == [4, 6]
 
 
 def test_an_overflow_that_portaudio_flags_reaches_the_inbox(system: FakeSystem) -> None:

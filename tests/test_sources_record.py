@@ -494,3 +494,12 @@ def test_a_file_waits_in_a_pause_and_is_recorded_whole(tmp_path: Path) -> None:
 
     asyncio.run(run())
     assert np.abs(read(tmp_path / "talk.wav") - noise(9000)).max() <= 1 / 32768
+
+
+def test_a_recording_that_cannot_be_opened_leaves_no_thread(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with pytest.raises(SinkError, match="does not exist"):
+            await drain(RecordingSource(ScriptedSource([]), tmp_path / "no" / "leftover.wav"))
+        await until(lambda: "write leftover.wav" not in [t.name for t in threading.enumerate()])
+
+    asyncio.run(scenario())

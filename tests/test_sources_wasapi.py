@@ -126,3 +126,11 @@ def test_an_output_that_cannot_be_opened_leaves_nothing_running(
     with pytest.raises(SourceError, match=r"Invalid device|no output is called"):
         asyncio.run(first_chunk(LoopbackSource(name)))
     assert windows.running == 0
+
+
+def test_a_missing_package_is_told(windows: FakeModule, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyaudiowpatch", None)
+    with pytest.raises(SourceError, match="pip install PyAudioWPatch"):
+        loopback_devices()
+    with pytest.raises(SourceError, match="pip install PyAudioWPatch"):
+        asyncio.run(first_chunk(LoopbackSource()))

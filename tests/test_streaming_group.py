@@ -210,3 +210,57 @@ def test_an_error_reaches_every_member_after_the_audio_before_it() -> None:
                     await take(member, 1)
 
     run_virtual(scenario())
+
+
+def test_a_member_is_read_only_between_entering_and_leaving() -> None:
+    async def scenario() -> None:
+        left, right = Fan(Origin(chunks_of(np.zeros(8_000, np.float32))), 2).members
+        with pytest.raises(SourceError, match="inside `async with`"):
+            await take(left, 1)
+        async with left, right:
+            await take(left, 1)
+        with pytest.raises(SourceError, match="inside `async with`"):
+            await take(left, 1)
+
+    run_virtual(scenario())
+
+
+def test_a_member_that_would_miss_audio_is_refused() -> None:
+    async def scenario() -> None:
+        left, right = Fan(Origin(chunks_of(np.zeros(8_000, np.float32))), 2).members
+        async with left:
+            await take(left, 1)
+            with pytest.raises(SourceError, match="entered before one of them is read"):
+                await right.__aenter__()
+            assert len(await take(left, 4)) == 4
+        with pytest.raises(SourceError, match="entered before one of them is read"):
+            await right.__aenter__()
+
+    run_virtual(scenario())
+
+
+def test_the_origin_is_closed_though_leaving_is_cancelled() -> None:
+    class Stubborn(Origin):
+        async def _both(self) -> AsyncIterator[Sequence[Sequence[SourceItem]]]:
+            try:
+                await asyncio.sleep(10)
+            finally:
+                await asyncio.sleep(1)
+            yield [], []
+
+    async def scenario() -> None:
+        origin = Stubborn([])
+        (member,) = Fan(origin, 1).members
+        await member.__aenter__()
+        waiting = asyncio.ensure_future(take(member, 1))
+        await asyncio.sleep(0.1)
+        leaving = asyncio.ensure_future(member.__aexit__(None, None, None))
+        await asyncio.sleep(0.1)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        assert leaving.cancelled()
+        assert not origin.is_open
+        with pytest.raises(SourceError):
+            await waiting
+
+    run_virtual(scenario())
