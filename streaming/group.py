@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
@@ -15,13 +16,15 @@ from .protocols import Reporting, Sink, Status
 
 __all__ = ["PipelineGroup"]
 
+_LOG = logging.getLogger(__name__)
+
 
 class PipelineGroup:
     """Runs pipelines at once into the same sinks: a `Pipeline` of several sessions.
 
     Events come in the order they happen, so that those of sources that share their pace are
     in the order of the audio. Where one session fails, the input of the others is taken as
-    ended, what was heard is finished, and the error is raised at the end.
+    ended, what was heard is finished, and the error is raised at the end; further ones are logged.
 
     Args:
         pipelines: fresh ones without sinks of their own; they may share a backend pool, and
@@ -107,6 +110,9 @@ class PipelineGroup:
             for stream in streams:
                 await stream.aclose()
         if errors:
+            for other in dict.fromkeys(map(str, errors[1:])):
+                if other != str(errors[0]):  # sessions may share what failed
+                    _LOG.error("%s", other)
             raise errors[0]
 
     @property

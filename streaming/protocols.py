@@ -132,7 +132,8 @@ class Status:
     duration_s: float | None = None
     """Length of the whole input, where it is known."""
     level_db: float = -math.inf
-    """Peak of the newest 0.1 s, in decibels of full scale."""
+    """Peak of the newest 0.1 s, in decibels of full scale; none of it is from before a flush
+    or a pause."""
     speaking: bool = False
     """An utterance is open."""
     decoding: bool = False

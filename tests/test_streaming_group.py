@@ -98,6 +98,21 @@ def test_the_failure_of_one_input_ends_the_others_after_what_was_heard() -> None
     assert words(sink.events)
 
 
+@pytest.mark.parametrize(
+    ("second", "logged"), [("so is the loudspeaker", ["so is the loudspeaker"]), ("gone", [])]
+)
+def test_a_second_error_is_not_lost(
+    second: str, logged: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    audio = chunks_of(SCRIPT.audio())[:15]
+    both = [ScriptedSource(audio, error=text) for text in ("gone", second)]
+    with worker_for(ScriptedBackend(SCRIPT)) as worker:
+        group = PipelineGroup(pipelines(both, worker, "fast"))
+        with pytest.raises(SourceError, match="gone"):
+            run(group)
+    assert caplog.messages == logged
+
+
 def test_a_failing_sink_ends_all_at_once() -> None:
     fan = Fan(Origin(chunks_of(SCRIPT.audio())), 2)
     with worker_for(ScriptedBackend(SCRIPT)) as worker:
