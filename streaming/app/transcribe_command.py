@@ -1,4 +1,4 @@
-"""``stream-transcribe FILE|URL|-`` and ``--mic``: the main job."""
+"""``stream-transcribe FILE|URL|-``, ``--mic`` and ``--loopback``: the main job."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _FINISHING = "finishing what was said; Ctrl-C again stops at once"
 
 
 def transcribe_command(argv: Sequence[str]) -> int:
-    """Transcribe a file, a stream or standard input."""
+    """Transcribe a file, a stream, standard input or live audio."""
     arguments = _parser().parse_args(argv)
     settings = settings_from(arguments, pass_cost_s=arguments.pass_cost)
     kept = recorded(make_sources(arguments, settings.pace), arguments.record)

@@ -23,9 +23,9 @@ ENDLESS_CHUNKS = 20
 async def check_source(
     make: Callable[[], Source], *, ends: bool = True, timeout_s: float = 30.0
 ) -> None:
-    """Check a source's life and the audio it yields.
+    """Check a source's life and the audio it yields; flushes and notices may stand between.
 
-    It is entered about eight times, each time a fresh one.
+    Five fresh ones are entered, one after another.
 
     Args:
         make: makes a source that is not entered yet and has some audio.
