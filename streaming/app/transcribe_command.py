@@ -61,7 +61,7 @@ def transcribe_command(argv: Sequence[str]) -> int:
             worker=worker,
             final_worker=final_worker,
         )
-        (view,) = (sink for sink in sinks if isinstance(sink, TerminalSink | NoticesSink))
+        view = next(sink for sink in sinks if isinstance(sink, TerminalSink | NoticesSink))
         for label, status in run.statuses():
             view.follow(status, label=label)
         return asyncio.run(_run(run, view))
