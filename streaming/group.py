@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Self
@@ -103,6 +103,9 @@ class PipelineGroup:
                     for sink in self._sinks:
                         await sink.write(event)
                     yield event
+        except BaseException:
+            _log(errors)  # what is raised now hides them
+            raise
         finally:
             for task in due:
                 task.cancel()
@@ -110,9 +113,7 @@ class PipelineGroup:
             for stream in streams:
                 await stream.aclose()
         if errors:
-            for other in dict.fromkeys(map(str, errors[1:])):
-                if other != str(errors[0]):  # sessions may share what failed
-                    _LOG.error("%s", other)
+            _log(each for each in errors if str(each) != str(errors[0]))  # one core fails for all
             raise errors[0]
 
     @property
@@ -147,6 +148,11 @@ class PipelineGroup:
     def statuses(self) -> Sequence[tuple[str, Callable[[], Status]]]:
         """The label of each session, and what tells how it is doing."""
         return [(pipeline.label, pipeline.status) for pipeline in self._pipelines]
+
+
+def _log(errors: Iterable[StreamingError]) -> None:
+    for message in dict.fromkeys(map(str, errors)):
+        _LOG.error("%s", message)
 
 
 async def _next(events: AsyncGenerator[Event, None]) -> Event:
