@@ -141,7 +141,7 @@ class Status:
     behind_s: float = 0.0
     """Audio of the utterance that no pass has heard yet; about a chunk while passes keep up."""
     delay_s: float | None = None
-    """Median delay of the words committed last."""
+    """Median delay of the words committed last; None at pace fast, where nothing is awaited."""
     real_time_factor: float = 0.0
     """Compute time per second of audio so far."""
 
