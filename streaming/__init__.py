@@ -7,12 +7,16 @@
     stages       ring_buffer, mel, vad, segmenter, transcriber (seam, cadence), refiner: pure
     session      the stages as one, still pure
     passes       what a session decodes, on the live model and on a final one
+    replacements words replaced or masked in what a session says
+    input        a source under the program's wishes; channel, what waits behind it
     drivers      live (the event loop's clock), simulated (a virtual one)
     pipeline     source, session, backend and sinks, put together and taken apart
+    group        several pipelines as one, into the same sinks
     backends     native cores and the pool of threads they run on
     models       model files: found, made, fetched, checked
     offline      one pass over a whole recording, for comparison
     evaluation   event logs to error rates and delays
+    word_files   small files that people write: names, replacements
     testing      contract checks for other people's adapters
     app          names to parts; the command line. Not imported from here.
 
@@ -44,8 +48,10 @@ from .events import (
     event_from_json,
     event_to_json,
 )
+from .group import PipelineGroup
 from .options import TranscriberOptions, VadOptions
 from .pipeline import Pipeline
+from .protocols import Status
 from .session import Session, SessionParts
 
 try:
@@ -61,11 +67,12 @@ __all__ = [
     "Committed",
     "Event",
     "Final",
-    "Flushed",
     "Flush",
+    "Flushed",
     "Notice",
     "Partial",
     "Pipeline",
+    "PipelineGroup",
     "Refined",
     "Session",
     "SessionEnded",
@@ -74,6 +81,7 @@ __all__ = [
     "SpeechEnded",
     "SpeechStarted",
     "Stats",
+    "Status",
     "StreamingError",
     "TranscriberOptions",
     "VadOptions",

@@ -37,7 +37,7 @@ class ChannelStatistics:
 
 
 class Channel:
-    """Passes chunks and flushes on in order, within one event loop.
+    """Passes chunks, flushes and notices on in order, within one event loop.
 
     Cancelling a waiting ``put`` or ``get`` loses nothing: an item is either still the caller's
     or in the channel, and either still in the channel or returned.
@@ -144,17 +144,21 @@ class Channel:
         """Keep the notices bounded too; the oldest say least."""
         places = [i for i, item in enumerate(self._items) if isinstance(item, Notice)]
         if len(places) > _MOST_NOTICES:
-            del self._items[places[0]]
+            self._remove(places[0])
 
     def _drop(self) -> None:
         """Drop the oldest chunk; a flush before it stays."""
         place = next(i for i, item in enumerate(self._items) if isinstance(item, AudioChunk))
         dropped = self._items[place]
         assert isinstance(dropped, AudioChunk)
-        del self._items[place]
-        around = list(self._items)[max(0, place - 1) : place + 1]
-        if len(around) == 2 and all(isinstance(item, Flush) for item in around):
-            del self._items[place]  # two flushes met
+        self._remove(place)
         self._waiting -= len(dropped.samples)
         self._dropped += len(dropped.samples)
         self._lost = True
+
+    def _remove(self, place: int) -> None:
+        """Remove an item, and one of two flushes that meet then."""
+        del self._items[place]
+        around = list(self._items)[max(0, place - 1) : place + 1]
+        if len(around) == 2 and all(isinstance(item, Flush) for item in around):
+            del self._items[place]

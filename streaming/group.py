@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Self
@@ -15,13 +16,15 @@ from .protocols import Reporting, Sink, Status
 
 __all__ = ["PipelineGroup"]
 
+_LOG = logging.getLogger(__name__)
+
 
 class PipelineGroup:
     """Runs pipelines at once into the same sinks: a `Pipeline` of several sessions.
 
     Events come in the order they happen, so that those of sources that share their pace are
     in the order of the audio. Where one session fails, the input of the others is taken as
-    ended, what was heard is finished, and the error is raised at the end.
+    ended, what was heard is finished, and the error is raised at the end; further ones are logged.
 
     Args:
         pipelines: fresh ones without sinks of their own; they may share a backend pool, and
@@ -100,6 +103,9 @@ class PipelineGroup:
                     for sink in self._sinks:
                         await sink.write(event)
                     yield event
+        except BaseException:
+            _log(errors)  # what is raised now hides them
+            raise
         finally:
             for task in due:
                 task.cancel()
@@ -107,6 +113,7 @@ class PipelineGroup:
             for stream in streams:
                 await stream.aclose()
         if errors:
+            _log(each for each in errors if str(each) != str(errors[0]))  # one core fails for all
             raise errors[0]
 
     @property
@@ -141,6 +148,11 @@ class PipelineGroup:
     def statuses(self) -> Sequence[tuple[str, Callable[[], Status]]]:
         """The label of each session, and what tells how it is doing."""
         return [(pipeline.label, pipeline.status) for pipeline in self._pipelines]
+
+
+def _log(errors: Iterable[StreamingError]) -> None:
+    for message in dict.fromkeys(map(str, errors)):
+        _LOG.error("%s", message)
 
 
 async def _next(events: AsyncGenerator[Event, None]) -> Event:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from statistics import median
 
 import numpy as np
 
-from .audio import Samples, seconds
+from .audio import seconds
 from .events import Stats
 
 __all__ = ["DelayHistogram", "SessionMetrics"]
@@ -56,15 +55,9 @@ class SessionMetrics:
         self.compute_s = 0.0
         self.passes = 0
         self.peak_queue_s = 0.0
-        self.level_db = -math.inf
         self.delays = DelayHistogram()
         self._recent: deque[float] = deque(maxlen=_RECENT_WORDS)
         self.queue_delays = DelayHistogram()
-
-    def level(self, samples: Samples) -> None:
-        """Keep the peak of the newest audio."""
-        peak = float(np.abs(samples).max(initial=0.0))
-        self.level_db = 20 * math.log10(peak) if peak > 0 else -math.inf
 
     def committed(self, delay_s: float) -> None:
         """Count a committed word."""

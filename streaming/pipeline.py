@@ -210,7 +210,8 @@ class Pipeline:
     def status(self) -> Status:
         """What the session is doing right now."""
         status = Status() if self._session is None else self._session.status()
-        return replace(status, duration_s=getattr(self._source, "length_s", None))
+        delay_s = None if self.pace == "fast" else status.delay_s  # its clock is not the audio's
+        return replace(status, duration_s=getattr(self._source, "length_s", None), delay_s=delay_s)
 
     async def _make_session(self) -> Session:
         backend = self._backend

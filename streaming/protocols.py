@@ -132,7 +132,8 @@ class Status:
     duration_s: float | None = None
     """Length of the whole input, where it is known."""
     level_db: float = -math.inf
-    """Peak of the newest 0.1 s, in decibels of full scale."""
+    """Peak of the newest 0.1 s, in decibels of full scale; none of it is from before a flush
+    or a pause."""
     speaking: bool = False
     """An utterance is open."""
     decoding: bool = False
@@ -140,7 +141,7 @@ class Status:
     behind_s: float = 0.0
     """Audio of the utterance that no pass has heard yet; about a chunk while passes keep up."""
     delay_s: float | None = None
-    """Median delay of the words committed last."""
+    """Median delay of the words committed last; None at pace fast, where nothing is awaited."""
     real_time_factor: float = 0.0
     """Compute time per second of audio so far."""
 

@@ -7,6 +7,7 @@ it asks for wherever it likes and hands back what they heard. The drivers (`live
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -120,6 +121,13 @@ class _Stretch:
     def decodable_until(self) -> int:
         return sample_of_frame(self.mel.end_frame, self.mel.origin_sample)
 
+    def level_db(self, n_samples: int) -> float:
+        """Peak of the newest audio, in decibels of full scale."""
+        end = self.ring.end_sample
+        newest = self.ring.read(max(self.ring.start_sample, end - n_samples), end)
+        peak = float(np.abs(newest).max(initial=0.0))
+        return 20 * math.log10(peak) if peak > 0 else -math.inf
+
     def quietest_point(self, low: int, high: int) -> int:
         """Middle of the quietest 0.2 s between two samples."""
         low = max(low, self.ring.start_sample)
@@ -204,7 +212,6 @@ class Session:
             ValueError: the chunk overlaps audio that was fed before.
         """
         events = self._close_gap(chunk)
-        self.metrics.level(chunk.samples)
         self._push(chunk.samples, events)
         if self.refiner is not None:
             events += self.refiner.feed(chunk)
@@ -326,7 +333,7 @@ class Session:
         return Status(
             clock_s=self._clock_s,
             audio_s=seconds(self.audio_end),
-            level_db=self.metrics.level_db,
+            level_db=self._stretch.level_db(PIECE_SAMPLES),
             speaking=not self.idle,
             decoding=self._decoding,
             behind_s=seconds(behind),

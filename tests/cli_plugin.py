@@ -29,6 +29,7 @@ eager = policies.local_agreement:LocalAgreement
 broken = cli_plugin:nowhere
 [streaming.sinks]
 counter = cli_plugin:Counter
+view = sinks.terminal:TerminalSink
 not-a-sink = builtins:dict
 [streaming.sources]
 script = cli_plugin:source

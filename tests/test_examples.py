@@ -17,12 +17,14 @@ import cli_plugin
 import pytest
 
 from streaming.app import compose
+from streaming.app.cli import run_command
 from streaming.app.transcribe_command import _parser
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 COMMANDS = re.findall(r"^(?:.*\| )?stream-transcribe (?!models|evaluate|doctor)(.*)$", README, re.M)
+OPTIONS = sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README)))
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
 
 
@@ -79,7 +81,16 @@ def test_the_examples_run(
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_readme_s_commands_have_options_that_exist(command: str) -> None:
     arguments = _parser().parse_args(shlex.split(command, comments=True))
-    assert arguments.input
+    assert arguments.input or arguments.mic
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_that_the_readme_names_exists(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ([], ["evaluate"]):
+        assert run_command([*command, "--help"]) == 0
+    assert re.search(rf"(?<![\w-]){option}(?![\w-])", capsys.readouterr().out)
 
 
 @pytest.mark.needs_model

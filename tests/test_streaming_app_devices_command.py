@@ -53,6 +53,39 @@ def test_json_has_both_lists(server: PulseServer) -> None:
     assert (output["channels"], output["rate"], output["default"]) == (2, 44_100, True)
 
 
+@needs_pulse
+def test_json_that_lacks_one_list_says_why_on_stderr(server: PulseServer, tmp_path: Path) -> None:
+    (tmp_path / "alsa.conf").write_text("pcm.none { type hw card 99 }")
+    listed = devices(
+        {**server.environment, "ALSA_CONFIG_PATH": str(tmp_path / "alsa.conf")}, "--json"
+    )
+    assert listed.returncode == 0
+    assert json.loads(listed.stdout)["inputs"] == []
+    assert json.loads(listed.stdout)["loopbacks"]
+    assert listed.stderr.startswith("there is no microphone on this machine")
+    assert listed.stderr.count("\n") == 1
+
+
+@needs_pulse
+def test_doctor_names_the_default_of_each(server: PulseServer) -> None:
+    script = (
+        "from sources.loopback import loopback_devices as outputs\n"
+        "from sources.microphone import input_devices as inputs\n"
+        "from streaming.app.doctor_command import _devices\n"
+        "print(_devices(inputs)); print(_devices(outputs))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**server.environment, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    microphone, output = said.stdout.splitlines()
+    assert microphone.startswith("default (ALSA)")
+    assert output == "Null Output (PulseAudio)"
+
+
 @needs("portaudio", package="libportaudio2")
 def test_without_a_sound_system_the_error_is_one_line_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "alsa.conf").write_text("pcm.none { type hw card 99 }")

@@ -107,6 +107,8 @@ def test_the_log_of_a_live_run_is_measured_as_it_is(
         ("realtime", ("--model", "other"), "is of script; evaluate it with --model script"),
         ("realtime", ("--pass-cost", "1"), "--pass-cost is for a new run"),
         ("realtime", ("--log", "x.jsonl"), "--log is for a new run"),
+        ("realtime", ("--final-model", "base"), "--final-model is for a new run"),
+        ("realtime", ("--replace", "x.txt"), "--replace is for a new run"),
         ("realtime", ("--events", "none.jsonl"), "cannot read none.jsonl: No such file"),
     ],
 )

@@ -275,3 +275,19 @@ def test_notices_keep_their_place_and_are_bounded_too() -> None:
         assert [i.start_sample for i in items[-2:] if isinstance(i, AudioChunk)] == [100, 200]
 
     asyncio.run(scenario())
+
+
+def test_flushes_between_notices_are_bounded_too() -> None:
+    async def scenario() -> None:
+        channel = Channel(250)
+        for number in range(1000):
+            await channel.put(Notice(code=str(number)))
+            await channel.put(Flush())
+        channel.close()
+        items = await drain(channel)
+        assert len(items) <= 200
+        assert items[-1] == Flush()
+        assert isinstance(items[-2], Notice)
+        assert items[-2].code == "999"
+
+    asyncio.run(scenario())

@@ -6,7 +6,7 @@ import pytest
 
 from streaming.errors import ConfigurationError
 from streaming.evaluation import is_log, read_log
-from streaming.events import Flushed, SessionStarted, event_to_json
+from streaming.events import Flushed, Notice, SessionStarted, event_to_json
 
 LINES = [event_to_json(SessionStarted()), event_to_json(Flushed(at_s=1.5, at_sample=24_000))]
 NEWER = '{"type": "from_the_future", "seq": 7}'
@@ -25,13 +25,27 @@ def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert read_log(path) == [SessionStarted()]
 
 
+def test_a_log_that_was_cut_off_inside_a_character_is_read_up_to_there(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    last = event_to_json(Notice(message="é")).encode()
+    path.write_bytes(LINES[0].encode() + b"\n" + last[: last.index("é".encode()) + 1])
+    assert read_log(path) == [SessionStarted()]
+
+
+def test_line_breaks_that_text_has_besides_end_no_line_of_a_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    notice = Notice(message="one\u2028two\x85three\x0cfour")
+    path.write_text(event_to_json(notice) + "\n", encoding="utf-8")
+    assert read_log(path) == [notice]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         (f"{LINES[0]}\n{{}}\n{LINES[1]}\n", r"log.jsonl, line 2, is no event"),
         ("hello\nworld\n", r"log.jsonl, line 1, is no event"),
         ('{"type": "committed", "words": [1]}\n', "line 1, is no event"),
-        (b"\xff\xfe\n", "is not UTF-8 text"),
+        (b"\xff\xfe\n", "line 1, is no event"),
         (None, "cannot read .*: No such file"),
     ],
 )

@@ -98,6 +98,41 @@ def test_the_failure_of_one_input_ends_the_others_after_what_was_heard() -> None
     assert words(sink.events)
 
 
+@pytest.mark.parametrize(
+    ("second", "logged"), [("so is the loudspeaker", ["so is the loudspeaker"]), ("gone", [])]
+)
+def test_a_second_error_is_not_lost(
+    second: str, logged: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    both = [ScriptedSource([], error=text) for text in ("gone", second)]
+    with worker_for(ScriptedBackend(SCRIPT)) as worker:
+        group = PipelineGroup(pipelines(both, worker, "fast"))
+        with pytest.raises(SourceError, match="gone"):
+            run(group)
+    assert caplog.messages == logged
+
+
+class FullAtTheEnd(ListSink):
+    """Fails where the second of two sessions ends."""
+
+    async def write(self, event: Event) -> None:
+        ended = any(isinstance(before, SessionEnded) for before in self.events)
+        if ended and isinstance(event, SessionEnded):
+            raise SinkError("the disk is full")
+        await super().write(event)
+
+
+def test_an_error_is_not_lost_where_a_sink_fails_before_the_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sources = [ScriptedSource([], error="gone"), ScriptedSource(chunks_of(SCRIPT.audio()))]
+    with worker_for(ScriptedBackend(SCRIPT)) as worker:
+        group = PipelineGroup(pipelines(sources, worker, "fast"), [FullAtTheEnd()])
+        with pytest.raises(SinkError, match="the disk is full"):
+            run(group)
+    assert caplog.messages == ["gone"]
+
+
 def test_a_failing_sink_ends_all_at_once() -> None:
     fan = Fan(Origin(chunks_of(SCRIPT.audio())), 2)
     with worker_for(ScriptedBackend(SCRIPT)) as worker:

@@ -28,7 +28,7 @@ from streaming.errors import (
 )
 from streaming.evaluation import check_events
 from streaming.events import Committed, Event, Final, Notice, Partial, SessionEnded, SessionStarted
-from streaming.pipeline import Pipeline
+from streaming.pipeline import Pace, Pipeline
 from streaming.protocols import Backend
 
 SCRIPT = say(6, 4)
@@ -266,6 +266,14 @@ def test_what_a_sink_reports_becomes_an_event_that_every_sink_sees() -> None:
         notices = [e for e in sink.events if isinstance(e, Notice)]
         assert {n.message for n in notices} == {"the broker is gone"}
         check_events(sink.events)
+
+
+@pytest.mark.parametrize("pace", ["simulated", "fast"])
+def test_the_delay_is_known_only_where_words_are_said_on_the_clock(pace: Pace) -> None:
+    with worker_for(ScriptedBackend(SCRIPT)) as worker:
+        pipeline = Pipeline(source(), worker, make_parts(), pace=pace)
+        run(pipeline)
+        assert (pipeline.status().delay_s is None) == (pace == "fast")
 
 
 def test_what_is_reported_after_the_input_is_logged(caplog: pytest.LogCaptureFixture) -> None:

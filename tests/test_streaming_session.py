@@ -313,6 +313,22 @@ def test_the_status_tells_what_the_session_is_doing() -> None:
     assert status.real_time_factor > 0
 
 
+def test_the_level_is_that_of_the_newest_tenth_of_a_second_whatever_the_chunks() -> None:
+    session = make()
+    samples = np.zeros(3200, dtype=np.float32)
+    samples[1000] = 0.5
+    levels = []
+    for chunk in chunks_of(samples, 400):
+        session.feed(chunk, seconds(chunk.end_sample))
+        levels.append(session.status().level_db)
+    heard = pytest.approx(20 * np.log10(0.5))
+    assert levels == [-np.inf, -np.inf, heard, heard, heard, heard, -np.inf, -np.inf]
+    session.feed(AudioChunk(np.full(400, 0.5, dtype=np.float32), 3200), 0.225)
+    assert session.status().level_db == heard
+    session.flush(0.225)
+    assert session.status().level_db == -np.inf
+
+
 def test_what_a_source_says_is_an_event_like_any_other() -> None:
     session = make()
     (said,) = session.take(Notice(code="silent_input", message="muted?"), 1.5)

@@ -31,8 +31,8 @@ from sources.push import PushSource
 from sources.synthetic import Silence, SyntheticSource, Tone
 from streaming.audio import AudioChunk, Flush, Samples
 from streaming.errors import SinkError, SourceError
-from streaming.events import Committed, Event, FinalReason, Partial, Word
-from streaming.protocols import Activity, Commit, Hypothesis, Sink, Source, Window
+from streaming.events import Committed, Event, FinalReason, Notice, Partial, Word
+from streaming.protocols import Activity, Commit, Hypothesis, Sink, Source, SourceItem, Window
 from streaming.testing import (
     check_backend,
     check_commit_policy,
@@ -133,6 +133,27 @@ def with_samples(samples: Samples) -> type[GoodSource]:
     return Changed
 
 
+class Talks(GoodSource):
+    """Says something between chunks, and with ``forever`` nothing else."""
+
+    forever = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._turn = 0
+
+    async def __anext__(self) -> SourceItem:  # type: ignore[override]
+        self._turn += 1
+        if self.forever or (self._turn % 3 and self._start < 8_000):
+            await asyncio.sleep(0)
+            return Flush() if self._turn % 2 else Notice(code="muted", message="muted?")
+        return await super().__anext__()
+
+
+class OnlyTalks(Talks):
+    forever = True
+
+
 class NotASource:
     pass
 
@@ -225,6 +246,16 @@ class HidesErrors(GoodSource):
 class LeavesForEver(GoodSource):
     async def __aexit__(self, *exc_info: object) -> None:
         await asyncio.sleep(3600)
+
+
+def test_flushes_and_notices_may_stand_between_chunks() -> None:
+    asyncio.run(check_source(Talks))
+    asyncio.run(check_source(Talks, ends=False))
+
+
+def test_an_endless_source_without_audio_is_told() -> None:
+    with pytest.raises(AssertionError, match=r"did not yield 20 chunks within 0\.2 s"):
+        asyncio.run(check_source(OnlyTalks, ends=False, timeout_s=0.2))
 
 
 @pytest.mark.parametrize(

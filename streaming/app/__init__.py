@@ -4,8 +4,11 @@ clash       refuses to start where a stranger's package shadows one of ours
 registry    the built-in parts by name, and third parties' through entry points
 settings    the choices that a run is made of
 compose     settings to worker, session parts and pipeline; `transcribe`
-inputs      what the user named to a source
-outputs     formats, files and names to sinks
+options     options that subcommands share, to settings; times, as people write them
+inputs      what the user named to sources, each with its label
+outputs     formats, files, addresses and names to sinks
+recordings  sources that are kept, with their event logs
+console     lines on stdout; progress, how a model comes along, on stderr
 cli         the command; one module for each subcommand
 """
 

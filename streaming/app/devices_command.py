@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,7 +15,7 @@ from ..errors import SourceError
 from .console import say
 from .options import CommandParser
 
-__all__ = ["devices_command"]
+__all__ = ["devices_command", "listed"]
 
 _HEAD = ("", "index", "name", "host", "channels", "rate")
 
@@ -33,11 +34,13 @@ def devices_command(argv: Sequence[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
     arguments = parser.parse_args(argv)
-    inputs, no_inputs = _listed(input_devices)
-    loopbacks, no_loopbacks = _listed(loopback_devices)
+    inputs, no_inputs = listed(input_devices)
+    loopbacks, no_loopbacks = listed(loopback_devices)
     if no_inputs and no_loopbacks:
         raise SourceError(no_inputs)
     if arguments.json:
+        for problem in filter(None, (no_inputs, no_loopbacks)):
+            print(problem, file=sys.stderr)
         say(json.dumps({"inputs": inputs, "loopbacks": loopbacks}, ensure_ascii=False))
         return 0
     _table("microphones (--mic)", inputs, no_inputs)
@@ -46,8 +49,8 @@ def devices_command(argv: Sequence[str]) -> int:
     return 0
 
 
-def _listed(devices: Callable[[], Sequence[Any]]) -> tuple[list[dict[str, Any]], str]:
-    """What there is; or why it is not known."""
+def listed(devices: Callable[[], Sequence[Any]]) -> tuple[list[dict[str, Any]], str]:
+    """What there is, in the form of `devices --json`; or why there is nothing."""
     try:
         return [asdict(device) for device in devices()], ""
     except SourceError as error:

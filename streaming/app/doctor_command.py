@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Sequence
-from importlib.util import find_spec
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from sources.file import FileSource
+from sources.loopback import loopback_devices
+from sources.microphone import input_devices
 
 from ..backends.pool import BackendPool
 from ..backends.processor import missing_features, processor_name
@@ -18,6 +20,7 @@ from ..events import Notice, SessionStarted, Stats
 from ..models import ModelState, ModelStore
 from .compose import make_pipeline
 from .console import say
+from .devices_command import listed
 from .options import CommandParser
 from .progress import command_workers
 from .settings import Settings, default_threads
@@ -43,9 +46,10 @@ def doctor_command(argv: Sequence[str]) -> int:
     _line("processor", f"{processor_name()}, {default_threads()} threads for a pass; {features}")
     for name, version in versions().items():
         _line(name, version)
+    _line("microphone", _devices(input_devices))
+    _line("loopback", _devices(loopback_devices))
     try:
         _models()
-        _line("microphone", _microphone())
         with command_workers(settings) as (worker, _):
             said = asyncio.run(_measure(settings, worker))
     except StreamingError as error:
@@ -73,10 +77,14 @@ def _models() -> None:
             _line("models", f"{', '.join(names)}: {text}")
 
 
-def _microphone() -> str:
-    if find_spec("sounddevice") is None:
-        return "not in this version; feed one through a pipe: stream-transcribe -"
-    return "the package sounddevice is installed"
+def _devices(devices: Callable[[], Sequence[Any]]) -> str:
+    """The device that is taken unless another is named, or why there is none."""
+    found, problem = listed(devices)
+    if not found:
+        return problem or "none"
+    first = next((device for device in found if device["default"]), found[0])
+    more = "" if len(found) == 1 else f", one of {len(found)}: `stream-transcribe devices`"
+    return f"{first['name']} ({first['host']}){more}"
 
 
 async def _measure(settings: Settings, worker: BackendPool) -> str:

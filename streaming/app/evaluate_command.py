@@ -84,6 +84,8 @@ def evaluate_command(argv: Sequence[str]) -> int:
             ("--manifest", arguments.manifest),
             ("--log", log),
             ("--pass-cost", arguments.pass_cost),
+            ("--final-model", arguments.final_model),
+            ("--replace", arguments.replace),
         ):
             if value is not None:
                 raise ConfigurationError(f"{option} is for a new run; leave it or --events out")

@@ -98,6 +98,8 @@ def _check(arguments: argparse.Namespace, live: bool, pace: Pace) -> None:
         raise ConfigurationError(f"live audio comes in real time: --pace {pace} is for files")
     if arguments.device is not None and not arguments.mic:
         raise ConfigurationError("--device chooses a microphone: use it with --mic")
+    if not arguments.remove_echo and not (arguments.mic and arguments.loopback is not None):
+        raise ConfigurationError("--no-echo-cancellation is for --mic --loopback")
     if part and (live or arguments.input == "-"):
         raise ConfigurationError(_NO_PART)
     if arguments.channels == "split" and (live or arguments.input == "-"):

@@ -140,13 +140,15 @@ def make_sinks(arguments: argparse.Namespace, labels: Sequence[str]) -> list[Sin
     Files, which opening empties, come after those that may not be there to connect to.
 
     Args:
-        arguments: of `add_output_options`.
+        arguments: of `add_output_options`, and ``final_model``.
         labels: of the sessions.
 
     Raises:
         ConfigurationError: choices that cannot work.
     """
     raw = arguments.raw
+    if raw and arguments.final_model is None:
+        raise ConfigurationError("--raw is for --final-model NAME: without it all text is raw")
     return [
         *_standard(arguments, labels),
         *_captions(arguments),

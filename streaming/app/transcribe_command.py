@@ -1,4 +1,4 @@
-"""``stream-transcribe FILE|URL|-`` and ``--mic``: the main job."""
+"""``stream-transcribe FILE|URL|-``, ``--mic`` and ``--loopback``: the main job."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _FINISHING = "finishing what was said; Ctrl-C again stops at once"
 
 
 def transcribe_command(argv: Sequence[str]) -> int:
-    """Transcribe a file, a stream or standard input."""
+    """Transcribe a file, a stream, standard input or live audio."""
     arguments = _parser().parse_args(argv)
     settings = settings_from(arguments, pass_cost_s=arguments.pass_cost)
     kept = recorded(make_sources(arguments, settings.pace), arguments.record)
@@ -61,7 +61,7 @@ def transcribe_command(argv: Sequence[str]) -> int:
             worker=worker,
             final_worker=final_worker,
         )
-        (view,) = (sink for sink in sinks if isinstance(sink, TerminalSink | NoticesSink))
+        view = next(sink for sink in sinks if isinstance(sink, TerminalSink | NoticesSink))
         for label, status in run.statuses():
             view.follow(status, label=label)
         return asyncio.run(_run(run, view))

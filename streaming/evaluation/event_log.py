@@ -20,17 +20,16 @@ def read_log(path: str | os.PathLike[str]) -> list[Event]:
         ConfigurationError: the file cannot be read, or a line is no event.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        content = Path(path).read_bytes()
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is not an event log: it is not UTF-8 text") from None
     events = []
-    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+    # As bytes: a run may be killed inside a character, and text has line breaks of its own.
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
         try:
-            event = event_from_json(line)
+            event = event_from_json(line.decode("utf-8"))
         except (ValueError, KeyError, TypeError):
-            if not line.endswith("\n"):
+            if not line.endswith(b"\n"):
                 break
             raise ConfigurationError(
                 f"{path}, line {number}, is no event; an event log is what --format jsonl writes"

@@ -23,15 +23,15 @@ ENDLESS_CHUNKS = 20
 async def check_source(
     make: Callable[[], Source], *, ends: bool = True, timeout_s: float = 30.0
 ) -> None:
-    """Check a source's life and the audio it yields.
+    """Check a source's life and the audio it yields; flushes and notices may stand between.
 
-    It is entered about eight times, each time a fresh one.
+    Five fresh ones are entered, one after another.
 
     Args:
         make: makes a source that is not entered yet and has some audio.
         ends: False for one that goes on for ever, such as a microphone; the first chunks are
             then looked at.
-        timeout_s: within this time it must come to its end.
+        timeout_s: within this time it must come to its end, or yield those.
 
     Raises:
         AssertionError: the contract is broken; the text says how.
@@ -46,7 +46,8 @@ async def check_source(
         async with asyncio.timeout(timeout_s):
             await _check_audio(make(), ends)
     except TimeoutError:
-        raise AssertionError(f"the source did not end within {timeout_s:g} s") from None
+        due = "end" if ends else f"yield {ENDLESS_CHUNKS} chunks"
+        raise AssertionError(f"the source did not {due} within {timeout_s:g} s") from None
 
 
 async def _check_leaving(make: Callable[[], Source]) -> None:
