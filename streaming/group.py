@@ -82,7 +82,7 @@ class PipelineGroup:
         due: dict[asyncio.Task[Event], AsyncGenerator[Event, None]] = {}
         try:
             for stream in streams:  # each opens before the next, so that they come in order
-                opening = asyncio.ensure_future(_next(stream))
+                opening = asyncio.ensure_future(anext(stream))
                 due[opening] = stream
                 await asyncio.wait([opening])
             while due:
@@ -98,7 +98,7 @@ class PipelineGroup:
                         errors.append(error)
                         self.stop()
                         continue
-                    due[asyncio.ensure_future(_next(stream))] = stream
+                    due[asyncio.ensure_future(anext(stream))] = stream
                 for event in sorted(happened, key=lambda event: event.clock_s):
                     for sink in self._sinks:
                         await sink.write(event)
@@ -153,8 +153,3 @@ class PipelineGroup:
 def _log(errors: Iterable[StreamingError]) -> None:
     for message in dict.fromkeys(map(str, errors)):
         _LOG.error("%s", message)
-
-
-async def _next(events: AsyncGenerator[Event, None]) -> Event:
-    """``anext`` as a coroutine; a task may not end with `StopAsyncIteration` otherwise."""
-    return await anext(events)

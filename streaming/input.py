@@ -104,7 +104,7 @@ class Input:
                     continue
                 wants_audio = self.source.live or not self._paused
                 if pending is None and wants_audio:
-                    pending = asyncio.ensure_future(_next(items))
+                    pending = asyncio.ensure_future(anext(items))
                 changed = asyncio.ensure_future(self._changed.wait())
                 try:
                     waiting: set[asyncio.Future[Any]] = {changed}
@@ -137,8 +137,3 @@ class Input:
                 await asyncio.gather(pending, return_exceptions=True)
             if isinstance(items, AsyncGenerator):
                 await items.aclose()
-
-
-async def _next(items: AsyncIterator[SourceItem]) -> SourceItem:
-    """``anext`` as a coroutine; a task may not end with `StopAsyncIteration` otherwise."""
-    return await anext(items)
