@@ -174,7 +174,11 @@ def _inputs() -> list[DeviceInfo]:
     ]
     if not inputs:
         linux = sys.platform.startswith("linux")
-        hint = "; for PulseAudio or PipeWire: apt install libasound2-plugins" if linux else ""
+        hint = (
+            "; see that PulseAudio or PipeWire runs, and: apt install libasound2-plugins"
+            if linux
+            else ""
+        )
         raise SourceError(f"there is no microphone on this machine{hint}")
     return inputs
 

@@ -22,7 +22,18 @@ LEAST_BYTES = 640
 """Least that makes a chunk, except at the end: 20 ms."""
 AHEAD = 32
 """Chunks read before they are asked for; the pipe then holds the writer back."""
-HEADERS = {b"RIFF": "wav", b"OggS": "ogg", b"fLaC": "flac", b"FORM": "aiff", b"caff": "caf"}
+HEADERS = {
+    b"RIFF": "wav",
+    b"OggS": "ogg",
+    b"fLaC": "flac",
+    b"FORM": "aiff",
+    b"caff": "caf",
+    b"ID3": "mp3",
+    b"\x1aE\xdf\xa3": "webm or mkv",
+    b"\0\0\0\x18ftyp": "mp4",
+    b"\0\0\0\x1cftyp": "mp4",
+    b"\0\0\0\x20ftyp": "mp4",
+}
 """First bytes of media files, which are not raw audio."""
 CONVERT = "convert it: ffmpeg -i FILE -f s16le -ar 16000 -ac 1 - | ..."
 
@@ -112,7 +123,7 @@ def _chunks(stream: Any) -> Generator[AudioChunk, None, None]:
 def _check_start(held: bytes) -> None:
     if len(held) < 2:
         raise SourceError("no audio came on standard input; check the command that is to write it")
-    kind = HEADERS.get(held[:4])
+    kind = next((kind for head, kind in HEADERS.items() if held.startswith(head)), None)
     if kind is not None:
         raise SourceError(
             f"standard input carries a {kind} file, not raw s16le 16 kHz mono audio; {CONVERT}"

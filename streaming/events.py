@@ -220,6 +220,8 @@ class Notice(Event):
 class Stats(Event):
     """Totals of the session so far. Plain delays are commit delays; all in seconds.
 
+    There are none at pace fast, whose clock is not that of the audio.
+
     Here the delay of a word is ``clock_s`` of its commit minus the end the model gave it;
     the evaluator measures against an independent reading of the word's end.
     """

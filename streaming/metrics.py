@@ -48,9 +48,14 @@ class DelayHistogram:
 
 
 class SessionMetrics:
-    """What the `Stats` event reports, and what changes from moment to moment."""
+    """What the `Stats` event reports, and what changes from moment to moment.
 
-    def __init__(self) -> None:
+    Args:
+        timed: False where the clock is not that of the audio: there are no delays then.
+    """
+
+    def __init__(self, *, timed: bool = True) -> None:
+        self._timed = timed
         self.audio_samples = 0
         self.compute_s = 0.0
         self.passes = 0
@@ -61,8 +66,9 @@ class SessionMetrics:
 
     def committed(self, delay_s: float) -> None:
         """Count a committed word."""
-        self.delays.add(delay_s)
-        self._recent.append(max(delay_s, 0.0))
+        if self._timed:
+            self.delays.add(delay_s)
+            self._recent.append(max(delay_s, 0.0))
 
     @property
     def recent_delay_s(self) -> float | None:

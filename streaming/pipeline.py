@@ -210,8 +210,7 @@ class Pipeline:
     def status(self) -> Status:
         """What the session is doing right now."""
         status = Status() if self._session is None else self._session.status()
-        delay_s = None if self.pace == "fast" else status.delay_s  # its clock is not the audio's
-        return replace(status, duration_s=getattr(self._source, "length_s", None), delay_s=delay_s)
+        return replace(status, duration_s=getattr(self._source, "length_s", None))
 
     async def _make_session(self) -> Session:
         backend = self._backend
@@ -238,7 +237,12 @@ class Pipeline:
             refiner = Refiner(parts.options, live_model=backend.model, drops=drops)
         # The mel kernel may have to be compiled.
         return await asyncio.to_thread(
-            Session, parts, n_mels=backend.n_mels, started=started, refiner=refiner
+            Session,
+            parts,
+            n_mels=backend.n_mels,
+            started=started,
+            refiner=refiner,
+            timed=self.pace != "fast",
         )
 
     def _described(self) -> dict[str, Any]:

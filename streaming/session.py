@@ -159,6 +159,7 @@ class Session:
         n_mels: mel bands of the model.
         started: the first event, without stamps; its ``session`` names the session.
         refiner: has utterances heard again; it is told of all audio and of every event.
+        timed: False where the clock is not that of the audio, and no delay means anything.
     """
 
     def __init__(
@@ -168,6 +169,7 @@ class Session:
         n_mels: int,
         started: SessionStarted,
         refiner: Refiner | None = None,
+        timed: bool = True,
     ) -> None:
         self._started = started
         self.refiner = refiner
@@ -189,7 +191,7 @@ class Session:
         self._decoding = False
         self._finished = False
         self._clock_s = 0.0
-        self.metrics = SessionMetrics()
+        self.metrics = SessionMetrics(timed=timed)
 
     # -- audio in ---------------------------------------------------------------------------
 

@@ -218,3 +218,12 @@ def test_a_stream_that_fails_ends_in_one_line_after_what_it_gave() -> None:
 def test_the_program_says_whether_the_writer_is_live() -> None:
     assert not PcmStdinSource().live
     assert PcmStdinSource(live=True).live
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [(b"ID3\x04", "mp3"), (b"\0\0\0\x20ftypisom", "mp4"), (b"\x1aE\xdf\xa3", "webm")],
+)
+def test_compressed_audio_is_told_from_raw_audio(head: bytes, kind: str) -> None:
+    with pytest.raises(SourceError, match=f"a {kind}.* file, not raw"):
+        asyncio.run(collect(PcmStdinSource(io.BytesIO(head + bytes(4000)))))

@@ -445,7 +445,10 @@ def test_a_run_that_cannot_begin_keeps_the_last_recording(
         ("JFK --mqtt mqtts://h --mqtt-ca no.pem", "cannot read certificates (PEM) from no.pem"),
         ("JFK --mqtt mqtts://h --mqtt-key no.pem", "an MQTT key needs its certificate"),
         ("JFK --mqtt mqtt://me@h --mqtt-password-file no", "the MQTT password in no"),
-        ("JFK --mqt mqtt://me:geheim@h", "unrecognized arguments: --mqt mqtt://h; `stream-"),
+        (
+            "JFK --mqt mqtt://me:geheim@h",
+            "unrecognized arguments: --mqt mqtt://h; is it --mqtt?; `stream-",
+        ),
         ("JFK --exec-limit 3", "--exec-limit is for --exec CMD"),
         ("JFK --exec=", "--exec needs a command"),
         ("JFK --exec=no-such-program", "there is no command 'no-such-program'; a line of shell"),

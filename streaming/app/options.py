@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import re
 import shutil
@@ -29,7 +30,16 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and leaving; without the passwords of addresses."""
         message = re.sub(r"://\S*@", "://", message)
-        raise ConfigurationError(f"{message}; `{self.prog} --help` lists the options")
+        mistaken = re.match(r"unrecognized arguments: (\S+)", message)
+        if mistaken is None:
+            hint = ""
+        elif not mistaken[1].startswith("-"):
+            hint = "; there can be one input, and a subcommand comes first"
+        else:
+            name = mistaken[1].partition("=")[0]
+            close = difflib.get_close_matches(name, self._option_string_actions, n=1)
+            hint = f"; is it {close[0]}?" if close else ""
+        raise ConfigurationError(f"{message}{hint}; `{self.prog} --help` lists the options")
 
 
 class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
