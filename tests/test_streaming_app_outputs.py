@@ -447,7 +447,7 @@ def test_a_run_that_cannot_begin_keeps_the_last_recording(
         ("JFK --mqtt mqtt://me@h --mqtt-password-file no", "the MQTT password in no"),
         (
             "JFK --mqt mqtt://me:geheim@h",
-            "unrecognized arguments: --mqt mqtt://h; is it --mqtt?; `stream-",
+            "unrecognized arguments: --mqt mqtt://h; is it --mqtt?",
         ),
         ("JFK --exec-limit 3", "--exec-limit is for --exec CMD"),
         ("JFK --exec=", "--exec needs a command"),
