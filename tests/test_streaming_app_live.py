@@ -238,6 +238,9 @@ def test_each_channel_of_a_file_is_a_session_and_both_are_in_the_order_of_the_au
     if pace == "realtime":
         clocks = [event["clock_s"] for event in events]
         assert all(b >= a - 1.0 for a, b in pairwise(clocks))
+    else:  # live, the machine's load has a part in when a word is certain
+        ends = [max(w["end_s"] for w in e["words"]) for e in events if e["type"] == "committed"]
+        assert all(b >= a - 1.0 for a, b in pairwise(ends))
     told = [e["at_s"] for e in events if e["type"] in ("speech_started", "speech_ended")]
     assert all(later >= earlier - 1.0 for earlier, later in pairwise(told))
     assert {"<v left>", "<v right>"} <= set(re.findall("<v [a-z]+>", vtt.read_text()))
