@@ -5,8 +5,8 @@ Two cancellers work together, because each fails where the other does not:
 - An adaptive linear filter (Speex's MDF, J.-M. Valin 2007, package pyaec) subtracts the echo it
   has learnt. It leaves a speaker untouched however loud the other end is, and also a rest of
   the echo, which a recogniser still understands.
-- WebRTC's AEC3 (package pywebrtc-audio) leaves nothing of an echo, and takes half of a speaker's
-  words with it when both talk, even where there is no echo at all.
+- WebRTC's AEC3 (package pywebrtc-audio) leaves nothing of an echo, and takes up to half of a
+  speaker's words with it when both talk, and some even where there is no echo at all.
 
 So the linear filter's output is heard, except where only an echo is: where AEC3 removes nearly
 all that the linear filter leaves, and the filter itself removed most of what there was.
