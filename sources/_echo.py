@@ -7,14 +7,12 @@ a piece of the microphone's audio.
 
 from __future__ import annotations
 
-import math
-from collections import deque
-
 import numpy as np
 
 from streaming.audio import SAMPLE_RATE, Samples, samples_from_seconds
 
 from ._echo_filter import EchoFilter
+from ._sliding_least import SlidingLeast
 
 __all__ = ["ArrivalClock", "EchoRemover"]
 
@@ -37,20 +35,16 @@ class ArrivalClock:
     """
 
     def __init__(self) -> None:
-        self._buckets: deque[tuple[int, float]] = deque(maxlen=_BUCKETS)
+        self._zero_s = SlidingLeast(_BUCKET_S, _BUCKETS)
 
     def observe(self, arrival_s: float, end_sample: int) -> None:
         """Note when audio up to a sample arrived, on a clock of the caller's."""
-        zero_s = arrival_s - end_sample / SAMPLE_RATE
-        number = int(arrival_s // _BUCKET_S)
-        if self._buckets and self._buckets[-1][0] == number:
-            zero_s = min(zero_s, self._buckets.pop()[1])
-        self._buckets.append((number, zero_s))
+        self._zero_s.add(arrival_s, arrival_s - end_sample / SAMPLE_RATE)
 
     @property
     def zero_s(self) -> float:
         """On the same clock; infinity while nothing has arrived."""
-        return min((zero_s for _, zero_s in self._buckets), default=math.inf)
+        return self._zero_s.least
 
 
 class EchoRemover:

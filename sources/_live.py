@@ -9,7 +9,6 @@ second. Audio that was lost leaves the lag higher for good, by just what was los
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +21,7 @@ from streaming.events import Notice
 
 from ._chunker import Chunker
 from ._resample import Resampler, mix_down
+from ._sliding_least import SlidingLeast
 
 __all__ = ["Block", "LiveAudio", "SilenceWatch"]
 
@@ -87,7 +87,7 @@ class LiveAudio:
         self._fills = fills
         self._resampler: Resampler | None = None
         self._rate = 0
-        self._lag = _LeastLag()
+        self._lag = SlidingLeast(1.0, MEMORY_S)
         self._counted_s = 0.0
         self._held: list[Block] = []
         self._held_s = 0.0
@@ -111,7 +111,7 @@ class LiveAudio:
             yield from self._jump(block.lost_s, "overflow")
             lag_s = self._lag_of(block)
         loss = self._paused or ("overflow" if block.overflowed else "")
-        if not (self._held or loss or lag_s - self._lag.least_s > JUMP_S):
+        if not (self._held or loss or lag_s - self._lag.least > JUMP_S):
             self._lag.add(block.arrived_s, lag_s)
             yield from self._take(block)
             return
@@ -136,7 +136,7 @@ class LiveAudio:
         yield from self._settle()
         if not self._lag.known:
             self._lag.add(now_s, now_s - IDLE_MARGIN_S)
-        behind_s = now_s - IDLE_MARGIN_S - self._lag.least_s - self._counted_s
+        behind_s = now_s - IDLE_MARGIN_S - self._lag.least - self._counted_s
         if behind_s > 0:
             yield from self._jump(behind_s, self._paused or "stall")
             self._paused = "stall"
@@ -145,7 +145,7 @@ class LiveAudio:
         return block.arrived_s - self._counted_s - self._held_s - block.duration_s
 
     def _excess_s(self) -> float:
-        return self._held_lag_s - self._lag.least_s
+        return self._held_lag_s - self._lag.least
 
     def _settle(self) -> Iterator[AudioChunk]:
         """Decide how much was lost before what is held, and let it go."""
@@ -185,27 +185,6 @@ class LiveAudio:
     def _flush_resampler(self) -> Iterator[AudioChunk]:
         if self._resampler is not None:
             yield from self._chunker.push(self._resampler.flush())
-
-
-class _LeastLag:
-    """The least lag of the last seconds."""
-
-    def __init__(self) -> None:
-        self._seconds: deque[tuple[int, float]] = deque(maxlen=MEMORY_S)
-
-    @property
-    def known(self) -> bool:
-        return bool(self._seconds)
-
-    @property
-    def least_s(self) -> float:
-        return min(lag_s for _, lag_s in self._seconds)
-
-    def add(self, now_s: float, lag_s: float) -> None:
-        second = math.floor(now_s)
-        if self._seconds and self._seconds[-1][0] == second:
-            lag_s = min(lag_s, self._seconds.pop()[1])
-        self._seconds.append((second, lag_s))
 
 
 class SilenceWatch:
