@@ -11,12 +11,12 @@ import psutil
 import pytest
 from audio_files import read_audio
 from fakes import ScriptedSource, chunks_of
+from speech import errors
 
 from sources.push import PushSource
 from streaming.app import transcribe
 from streaming.audio import SAMPLE_RATE
 from streaming.evaluation import check_events
-from streaming.evaluation.text import count_errors
 from streaming.events import (
     AudioDropped,
     Committed,
@@ -28,20 +28,9 @@ from streaming.events import (
 
 pytestmark = pytest.mark.needs_model
 
-SAID = (
-    "And so, my fellow Americans, ask not what your country can do for you, "
-    "ask what you can do for your country."
-)
-
 
 async def collect(events: AsyncIterator[Event]) -> list[Event]:
     return [event async for event in events]
-
-
-def errors(heard: str) -> float:
-    rate = count_errors(SAID, heard, "en").rate
-    assert rate is not None
-    return rate
 
 
 def test_ten_minutes_of_silence_cost_nothing_and_what_follows_is_heard(jfk: Path) -> None:

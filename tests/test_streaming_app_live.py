@@ -20,15 +20,11 @@ import numpy as np
 import pytest
 from audio_files import read_audio
 from pulse import PulseServer, needs_pulse
+from speech import SAID, errors
 
 from streaming.audio import SAMPLE_RATE, Samples
-from streaming.evaluation.text import count_errors
 
 ROOT = Path(__file__).resolve().parents[1]
-SAID = (
-    "And so, my fellow Americans, ask not what your country can do for you, "
-    "ask what you can do for your country."
-)
 HEARD = 0.25
 """Error rate up to which a sentence was heard: played through a sound server it begins at any
 sample, and tiny.en then takes "Ask" for "As", or the like."""
@@ -105,12 +101,6 @@ def text(found: Sequence[Event]) -> str:
     return "".join(word["text"] for word in found)
 
 
-def errors(said: str, heard: str) -> float:
-    rate = count_errors(said, heard, "en").rate
-    assert rate is not None
-    return rate
-
-
 @pytest.mark.needs_model
 @needs_pulse
 def test_the_microphone_commits_what_is_said_within_1_8_seconds(jfk: Path, tmp_path: Path) -> None:
@@ -166,8 +156,8 @@ def test_both_ends_of_a_call_on_loudspeakers(jfk: Path, tmp_path: Path) -> None:
     events = events_of(log)
     heard = sessions(events)
     assert list(heard) == ["me", "them"]
-    assert errors(SAID, text(words(heard["them"], to_s=before_s))) <= HEARD
-    assert errors(SAID, text(words(heard["me"], from_s=before_s - 0.5))) <= HEARD
+    assert errors(text(words(heard["them"], to_s=before_s))) <= HEARD
+    assert errors(text(words(heard["me"], from_s=before_s - 0.5))) <= HEARD
     assert not words(heard["them"], from_s=before_s)
     # The filter learns the room in the first seconds that it hears of it.
     began_s = words(heard["them"])[0]["start_s"]
@@ -206,7 +196,7 @@ def test_a_device_that_goes_and_comes_back_is_told_and_heard_again(
     (gap,) = [e for e in events if e["type"] == "audio_dropped"]
     assert gap["reason"] == "reconnect"
     assert 3.0 < gap["end_s"] - gap["start_s"] < 12.0
-    assert errors(SAID, text(words(events, from_s=before_s))) <= HEARD
+    assert errors(text(words(events, from_s=before_s))) <= HEARD
     assert re.search("microphone|default", err)
     assert [e["seq"] for e in events] == list(range(len(events)))
 
@@ -231,7 +221,7 @@ def test_each_channel_of_a_file_is_a_session_and_both_are_in_the_order_of_the_au
     assert list(heard) == ["left", "right"]
     for label, from_s in (("left", 0.0), ("right", 6.0)):
         own = words(heard[label])
-        assert errors(SAID, text(own)) <= 0.05
+        assert errors(text(own)) <= 0.05
         assert from_s - 0.1 <= own[0]["start_s"]
         assert own[-1]["end_s"] <= from_s + 11.2
         assert [e["seq"] for e in heard[label]] == list(range(len(heard[label])))
