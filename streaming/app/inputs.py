@@ -74,16 +74,11 @@ def make_sources(arguments: argparse.Namespace, pace: Pace) -> Mapping[str, Sour
     """
     live = arguments.mic or arguments.loopback is not None
     _check(arguments, live, pace)
-    if live:
-        return _live_sources(arguments)
-    if arguments.channels == "split":
-        from sources.split import split
-
-        left, right = split(
-            arguments.input, pace=pace, start_s=arguments.start, duration_s=arguments.duration
-        )
-        return {"left": left, "right": right}
-    return {arguments.label: _named_source(arguments, pace)}
+    sources = _live_sources(arguments) if live else _named_sources(arguments, pace)
+    if len(sources) > 1 and arguments.label:
+        both = " and ".join(sources)
+        raise ConfigurationError(f"--label is for one session; here are {both}")
+    return sources
 
 
 def _check(arguments: argparse.Namespace, live: bool, pace: Pace) -> None:
@@ -104,15 +99,6 @@ def _check(arguments: argparse.Namespace, live: bool, pace: Pace) -> None:
         raise ConfigurationError(_NO_PART)
     if arguments.channels == "split" and (live or arguments.input == "-"):
         raise ConfigurationError("--channels split is for files with two channels")
-    if len(_labels(arguments)) > 1 and arguments.label:
-        both = " and ".join(_labels(arguments))
-        raise ConfigurationError(f"--label is for one session; here are {both}")
-
-
-def _labels(arguments: argparse.Namespace) -> tuple[str, ...]:
-    if arguments.channels == "split":
-        return ("left", "right")
-    return ("me", "them") if arguments.mic and arguments.loopback is not None else ("",)
 
 
 def _live_sources(arguments: argparse.Namespace) -> Mapping[str, Source]:
@@ -137,6 +123,17 @@ def _live_sources(arguments: argparse.Namespace) -> Mapping[str, Source]:
 def _device(name: str | None) -> int | str | None:
     """As sources take it: an index, part of a name, or None for the system's."""
     return int(name) if name and name.isdecimal() else name or None
+
+
+def _named_sources(arguments: argparse.Namespace, pace: Pace) -> Mapping[str, Source]:
+    if arguments.channels == "mix":
+        return {arguments.label: _named_source(arguments, pace)}
+    from sources.split import split
+
+    left, right = split(
+        arguments.input, pace=pace, start_s=arguments.start, duration_s=arguments.duration
+    )
+    return {"left": left, "right": right}
 
 
 def _named_source(arguments: argparse.Namespace, pace: Pace) -> Source:
