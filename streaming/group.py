@@ -11,8 +11,8 @@ from typing import Self
 
 from .errors import ConfigurationError, StreamingError
 from .events import Event, Notice
-from .pipeline import Pipeline
-from .protocols import Reporting, Sink, Status
+from .pipeline import Pipeline, open_sinks
+from .protocols import Sink, Status
 
 __all__ = ["PipelineGroup"]
 
@@ -49,10 +49,7 @@ class PipelineGroup:
         async with AsyncExitStack() as stack:
             for pipeline in self._pipelines:
                 await stack.enter_async_context(pipeline)
-            for sink in self._sinks:
-                if isinstance(sink, Reporting):
-                    sink.report = self.say
-                await stack.enter_async_context(sink)
+            await open_sinks(self._sinks, stack, self.say)
             self._stack = stack.pop_all()
         return self
 

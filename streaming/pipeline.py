@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,12 +24,22 @@ from .refiner import Refiner
 from .session import Session, SessionParts
 from .simulated import drive_fast, drive_simulated
 
-__all__ = ["Pace", "Pipeline"]
+__all__ = ["Pace", "Pipeline", "open_sinks"]
 
 _LOG = logging.getLogger(__name__)
 
 Pace = Literal["realtime", "fast", "simulated"]
 """Where time comes from: see `live` and `simulated`."""
+
+
+async def open_sinks(
+    sinks: Sequence[Sink], stack: AsyncExitStack, say: Callable[[Notice], None]
+) -> None:
+    """Enter sinks, in order, and have them report where the notice joins the events."""
+    for sink in sinks:
+        if isinstance(sink, Reporting):
+            sink.report = say
+        await stack.enter_async_context(sink)
 
 
 class Pipeline:
@@ -109,10 +119,7 @@ class Pipeline:
                 self.pace != "realtime" or self._final_worker.loaded.done()
             ):
                 await self._final_worker.ready()
-            for sink in self._sinks:
-                if isinstance(sink, Reporting):
-                    sink.report = self.say
-                await stack.enter_async_context(sink)
+            await open_sinks(self._sinks, stack, self.say)
             self._stack = stack.pop_all()
         return self
 
