@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from _recordings import read_clip
 from _report import RECORDINGS, report, require
 
 from sources._echo_filter import EchoFilter
-from streaming import AudioChunk, BackendPool, Committed, Word
+from sources.push import PushSource
+from streaming import BackendPool, Committed, Word
 from streaming.app import Settings, make_worker, transcribe
-from streaming.audio import SAMPLE_RATE, Samples
+from streaming.audio import SAMPLE_RATE, Samples, seconds
 from streaming.evaluation.text import count_errors
 from streaming.events import text_of
 
@@ -33,22 +33,8 @@ _ROOMS = ((0.0, 0.06), (0.1, 0.06), (0.25, 0.2), (0.5, 0.06))
 """Gain and delay of the echo; with the first, headphones."""
 _STEP = SAMPLE_RATE // 20
 
-
-class _Audio:
-    live = False
-
-    def __init__(self, samples: Samples) -> None:
-        self._samples = samples
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    async def __aiter__(self) -> AsyncIterator[AudioChunk]:
-        for at in range(0, len(self._samples), SAMPLE_RATE // 10):
-            yield AudioChunk(self._samples[at : at + SAMPLE_RATE // 10], at)
+_Cancel = Callable[[Samples, Samples], Samples]
+"""Takes what is heard and what is played, and gives what is left; both go on where they were."""
 
 
 def _echo(played: Samples, gain: float, delay_s: float) -> Samples:
@@ -60,35 +46,37 @@ def _echo(played: Samples, gain: float, delay_s: float) -> Samples:
     return np.asarray(echo[: len(played)], dtype=np.float32)
 
 
-def _untouched(heard: Samples, played: Samples) -> Samples:
-    return heard
+def _untouched() -> _Cancel:
+    return lambda heard, _: heard
 
 
-def _webrtc(heard: Samples, played: Samples) -> Samples:
-    canceller = require("pywebrtc_audio").EchoCanceller(SAMPLE_RATE, 1)
-    pieces = range(0, len(heard), _STEP)
-    return np.concatenate(
-        [canceller.process(heard[at : at + _STEP], played[at : at + _STEP]) for at in pieces]
-    )
+def _webrtc() -> _Cancel:
+    cancel: _Cancel = require("pywebrtc_audio").EchoCanceller(SAMPLE_RATE, 1).process
+    return cancel
 
 
-def _ours(heard: Samples, played: Samples) -> Samples:
-    filter_ = EchoFilter()
-    pieces = range(0, len(heard), _STEP)
-    return np.concatenate(
-        [filter_.process(heard[at : at + _STEP], played[at : at + _STEP]) for at in pieces]
-    )
+def _ours() -> _Cancel:
+    return EchoFilter().process
 
 
-_CANCELLERS: Mapping[str, Callable[[Samples, Samples], Samples]] = {
+_CANCELLERS: Mapping[str, Callable[[], _Cancel]] = {
     "none": _untouched,
     "WebRTC alone": _webrtc,
     "ours": _ours,
 }
 
 
+def _cleaned(cancel: _Cancel, heard: Samples, played: Samples) -> Samples:
+    """Step by step, as the audio would come."""
+    steps = [slice(at, at + _STEP) for at in range(0, len(heard), _STEP)]
+    return np.concatenate([cancel(heard[step], played[step]) for step in steps])
+
+
 async def _words(samples: Samples, worker: BackendPool) -> list[Word]:
-    events = transcribe(_Audio(samples), worker=worker, pace="fast")
+    source = PushSource(capacity_s=seconds(len(samples)) + 1.0, live=False)
+    source.push(samples)
+    source.end()
+    events = transcribe(source, worker=worker, pace="fast")
     return [w async for e in events if isinstance(e, Committed) for w in e.words]
 
 
@@ -107,8 +95,9 @@ async def _rows() -> list[dict[str, str | float]]:
     try:
         for gain, delay_s in _ROOMS:
             heard = near + noise.astype(np.float32) + _echo(played, gain, delay_s)
-            for name, cancel in _CANCELLERS.items():
-                words = await _words(cancel(np.clip(heard, -1, 1), played), worker)
+            for name, canceller in _CANCELLERS.items():
+                cleaned = _cleaned(canceller(), np.clip(heard, -1, 1), played)
+                words = await _words(cleaned, worker)
                 after = [word for word in words if word.end_s > _ALONE_S]
                 errors = count_errors(reference, text_of(after), "en")
                 rows.append(
