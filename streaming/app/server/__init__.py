@@ -1,0 +1,28 @@
+"""The caption server: many people, one model. `streaming.app.serve_command` starts it.
+
+Where things are:
+
+======================== =======================================================================
+``PROTOCOL.md``          what clients of ``/v1/stream`` and the server say to each other
+``service.py``           what all parts share: the model, the bounds, the sessions
+``application.py``       the addresses, and who answers
+``serving.py``           the process: sockets, TLS, signals, the end
+``access.py``            tokens, origins, hosts: who may come in
+``connections.py``       what a connection may take: time, number
+``limits.py``            every bound
+``refusal.py``           how a request is turned away
+``load.py``              whether another session would make the others wait
+``stream.py``            ``/v1/stream``: one connection
+``messages.py``          what its parameters and text frames mean
+``decoders.py``          frames of bytes to 16 kHz audio
+``feed.py``              that audio as the source of a session
+``live_session.py``      one session, with or without its connection
+``sessions.py``          all of them
+``uploads.py``           files that are sent whole
+``openai_api.py``        ``/v1/audio/transcriptions``, ``/v1/models``
+``whisper_cpp_api.py``   ``/inference``
+``view.py``              ``/view/SESSION``: captions of a session, to read
+``page.py``, ``page/``   ``/``: the page with the microphone
+``metrics.py``           ``/metrics``, ``/healthz``, ``/readyz``
+======================== =======================================================================
+"""
