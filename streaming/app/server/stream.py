@@ -25,7 +25,7 @@ from .messages import (
     parse_message,
     parse_opening,
 )
-from .refusal import INVALID, POLICY, Refusal
+from .refusal import INVALID, Refusal
 from .service import Service
 
 __all__ = ["Connection", "routes"]
@@ -263,7 +263,8 @@ class Connection:
 
     async def _acknowledge(self) -> None:
         session = self._session
-        if session.position - self._acknowledged >= session.acknowledged_every:
+        news = session.position - self._acknowledged
+        if news >= session.acknowledged_every and self._last_seq >= 0:
             self._acknowledged = session.position
             await self._put(json.dumps({"type": "received", "position": session.position}))
 
