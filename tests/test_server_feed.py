@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def audio(items: list[SourceItem]) -> list[AudioChunk]:
 
 def lost(items: list[SourceItem]) -> int:
     chunks = audio(items)
-    return sum(b.start_sample - a.end_sample for a, b in zip(chunks, chunks[1:], strict=False))
+    return sum(b.start_sample - a.end_sample for a, b in pairwise(chunks))
 
 
 def test_what_is_appended_comes_out_in_order_with_what_was_asked_for_in_its_place() -> None:

@@ -185,7 +185,7 @@ def test_a_configuration_holds_from_its_place_on(server: Served) -> None:
         return made
 
     made = asyncio.run(scenario())
-    assert [event["reason"] for event in made.events if event["type"] == "final"][0] == "flush"
+    assert next(event for event in made.events if event["type"] == "final")["reason"] == "flush"
     after = made.events[[event["type"] for event in made.events].index("final") :]
     assert not [event for event in after if event["type"] == "partial"]
 

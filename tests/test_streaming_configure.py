@@ -37,14 +37,11 @@ def run(*places: tuple[float, TranscriberOptions]) -> tuple[list[Event], list[Wi
         items.append(chunk)
 
     async def scenario() -> list[Event]:
-        events = []
         with worker_for(backend) as worker:
             parts = make_parts(vad=LoudnessVad())
             source = ScriptedSource(items)  # type: ignore[arg-type]
             async with Pipeline(source, worker, parts, pace="fast") as pipeline:
-                async for event in pipeline.events():
-                    events.append(event)
-        return events
+                return [event async for event in pipeline.events()]
 
     return asyncio.run(scenario()), backend.windows
 
