@@ -39,7 +39,7 @@ def run(*places: tuple[float, TranscriberOptions]) -> tuple[list[Event], list[Wi
     async def scenario() -> list[Event]:
         with worker_for(backend) as worker:
             parts = make_parts(vad=LoudnessVad())
-            source = ScriptedSource(items)  # type: ignore[arg-type]
+            source = ScriptedSource(items)
             async with Pipeline(source, worker, parts, pace="fast") as pipeline:
                 return [event async for event in pipeline.events()]
 
