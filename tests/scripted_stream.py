@@ -15,7 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route, WebSocketRoute
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from streaming.app.server import page
@@ -40,6 +40,7 @@ class Session:
     events: list[str] = field(default_factory=list)
     resumes: int = 0
     position: int = 0
+    acknowledged: int = 0
     finished: bool = False
 
     @property
@@ -48,25 +49,28 @@ class Session:
 
     def samples(self) -> np.ndarray[Any, np.dtype[np.int16]]:
         """All audio, skipped samples being zero."""
-        return np.concatenate(
-            [np.zeros(each, np.int16) if isinstance(each, int) else each for each in self.audio]
-        )
+        pieces = [
+            np.zeros(each, np.int16) if isinstance(each, int) else each for each in self.audio
+        ]
+        return np.concatenate([np.zeros(0, np.int16), *pieces])
 
     def take(self, audio: np.ndarray[Any, np.dtype[np.int16]] | int) -> None:
         self.audio.append(audio)
         self.position += audio if isinstance(audio, int) else len(audio)
 
     def lose(self, count: int) -> None:
-        """What was on its way when the line broke never arrived."""
-        kept = self.samples()[: max(self.position - count, 0)]
+        """What was on its way when the line broke never arrived, if it was not acknowledged."""
+        kept = self.samples()[: max(self.position - count, self.acknowledged)]
         self.audio, self.position = [kept], len(kept)
 
 
 class ScriptedServer:
     """Runs in a thread of its own, on a port that can be taken up again after a `stop`."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.port = port
+    def __init__(self, prefix: str = "") -> None:
+        self.port = 0
+        self.prefix = prefix
+        """Path under which everything is, as behind a proxy."""
         self.sessions: list[Session] = []
         self.languages = ["en"]
         self.token = ""
@@ -76,7 +80,6 @@ class ScriptedServer:
         """Say nothing, like a dead line."""
         self._known: dict[str, Session] = {}
         self._sockets: dict[str, WebSocket] = {}
-        self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> ScriptedServer:
         self.start()
@@ -87,7 +90,7 @@ class ScriptedServer:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
+        return f"http://127.0.0.1:{self.port}{self.prefix}/"
 
     def start(self) -> None:
         routes = [
@@ -96,7 +99,7 @@ class ScriptedServer:
             WebSocketRoute("/v1/stream", self._stream),
         ]
         config = uvicorn.Config(
-            Starlette(routes=routes),
+            Starlette(routes=[Mount(self.prefix, routes=routes)] if self.prefix else routes),
             host="127.0.0.1",
             port=self.port,
             ws="websockets-sansio",
@@ -120,9 +123,9 @@ class ScriptedServer:
         """End, as a process that is killed: nobody is told, and nothing is remembered."""
         if self._thread.is_alive():
             self.cut()
+            self._known.clear()
             self._uvicorn.should_exit = self._uvicorn.force_exit = True
             self._thread.join(10)
-        self._known.clear()
 
     @property
     def session(self) -> Session:
@@ -133,9 +136,9 @@ class ScriptedServer:
         """Say events in the newest session, numbered."""
         self._do(self._write(*events))
 
-    def cut(self, code: int = 1001) -> None:
-        """Close all connections."""
-        self._do(self._cut(code))
+    def cut(self, *, lost: int = 0, code: int = 1001) -> None:
+        """Close all connections; that many samples never arrived."""
+        self._do(self._cut(lost, code))
 
     def forget(self) -> None:
         """Know no session any more."""
@@ -144,9 +147,11 @@ class ScriptedServer:
     def _do(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
-    async def _cut(self, code: int) -> None:
-        sockets, self._sockets = list(self._sockets.values()), {}
-        for socket in sockets:
+    async def _cut(self, lost: int, code: int) -> None:
+        sockets, self._sockets = self._sockets, {}
+        for name, socket in sockets.items():
+            if session := self._known.get(name):
+                session.lose(lost)
             await socket.close(code)
 
     async def _write(self, *events: Event) -> None:
@@ -178,7 +183,10 @@ class ScriptedServer:
             session = await (self._open(socket, query) if known is None else self._resume(socket))
             while not session.finished:
                 message = await socket.receive()
-                if message["type"] == "websocket.disconnect":
+                if (
+                    message["type"] == "websocket.disconnect"
+                    or socket not in self._sockets.values()
+                ):
                     break
                 await self._take(socket, session, message)
         except WebSocketDisconnect:
@@ -221,7 +229,6 @@ class ScriptedServer:
         return session
 
     async def _take(self, socket: WebSocket, session: Session, message: dict[str, Any]) -> None:
-        before = session.position // session.rate
         if (data := message.get("bytes")) is not None:
             assert len(data) <= 4096
             session.take(np.frombuffer(data, "<i2"))
@@ -235,5 +242,6 @@ class ScriptedServer:
                 await self._write(SessionEnded(audio_s=session.position / session.rate))
                 await socket.close(1000)
                 return
-        if session.position // session.rate > before and not self.mute:
+        if session.position - session.acknowledged >= session.rate and not self.mute:
+            session.acknowledged = session.position
             await socket.send_json({"type": "received", "position": session.position})

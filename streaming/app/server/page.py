@@ -25,12 +25,10 @@ import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from http import HTTPStatus
 from importlib import resources
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 
 __all__ = ["routes"]
 
@@ -56,8 +54,6 @@ _HEADERS = {
 
 def routes() -> list[BaseRoute]:
     """``/`` and the files that the page asks for, read once."""
-    from starlette.routing import Route
-
     return [
         Route("/" if name == "index.html" else f"/page/{name}", _answer(name, body))
         for name, body in _files()
@@ -71,8 +67,6 @@ def _files() -> Iterator[tuple[str, bytes]]:
 
 
 def _answer(name: str, body: bytes) -> Callable[[Request], Awaitable[Response]]:
-    from starlette.responses import Response
-
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {**_HEADERS, "ETag": etag, "Content-Type": _TYPES[name.rpartition(".")[2]]}
 

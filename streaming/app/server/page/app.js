@@ -131,7 +131,7 @@ function stateOf() {
     return `Reconnecting in ${Math.max(Math.ceil(retryAt - performance.now() / 1000), 1)} s`;
   }
   if (run.finishing) return "Finishing";
-  if (name === "connecting") return "Connecting";
+  if (name === "connecting") return run.session ? "Reconnecting" : "Connecting";
   return run.speaking ? "Hearing speech" : "Listening";
 }
 
@@ -142,7 +142,7 @@ function faultOf() {
 }
 
 function show() {
-  write(at("problem"), faultOf());
+  tell(at("problem"), faultOf());
   write(at("state"), stateOf());
   write(at("act"), run === null ? "Start" : run.finishing ? "Stop now" : "Stop");
   at("token").hidden = !locked;
@@ -198,6 +198,20 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+let told = "";
+
+/** Writes a sentence; what stands between backticks is to be typed. */
+function tell(node, text) {
+  if (text === told) return;
+  told = text;
+  node.replaceChildren(...text.split("`").map((part, n) => {
+    if (n % 2 === 0) return part;
+    const code = document.createElement("code");
+    code.textContent = part;
+    return code;
+  }));
+}
+
 // -- what can be taken along -----------------------------------------------------------------
 
 async function copy(text, what) {
@@ -233,6 +247,7 @@ for (const item of document.querySelectorAll("[data-format]")) {
   item.onclick = () => save(item.dataset.format);
 }
 
+at("hint").hidden = blocked !== "";
 closeMenusByThemselves();
 switchThemeBy(at("theme"));
 show();

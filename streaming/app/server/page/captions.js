@@ -1,7 +1,7 @@
 // Shows a transcript, and stays with its end unless the reader is elsewhere.
 
-const MOST_PARAGRAPHS = 120;  // each an element; older ones are folded into one
-const FOLDED = 60;
+const MOST_PARAGRAPHS = 100;  // each an element; older ones are folded into one
+const FOLDED = 50;
 const MOST_FOLDED = 600;  // elements, after some days
 const NEAR_PX = 48;
 
@@ -13,8 +13,8 @@ export class Captions {
   #live;
   #tentative;
   #latest;
-  #shown = 0;  // number of the paragraph in #now
-  #pieces = 0;  // of which so many are there
+  #next = 0;  // number of the first paragraph that has no element yet
+  #pieces = 0;  // of the last one that has, so many are there
   #following = true;
   #top = 0;
   #drawing = false;
@@ -25,7 +25,7 @@ export class Captions {
     [this.#scroller, this.#history, this.#now] = [at("captions"), at("history"), at("now")];
     [this.#live, this.#tentative, this.#latest] = [at("live"), at("tentative"), at("latest")];
     this.#scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    new ResizeObserver(() => this.#follow()).observe(this.#scroller);
+    new ResizeObserver(() => this.#resized()).observe(this.#scroller);
     this.#latest.onclick = () => {
       this.#following = true;
       this.#follow();
@@ -44,34 +44,51 @@ export class Captions {
   }
 
   #draw() {
-    const { paragraphs, first } = this.#transcript;
-    const last = first + paragraphs.length - 1;
+    const { paragraphs, first, tentative } = this.#transcript;
     this.#scroller.classList.toggle("empty", paragraphs.length === 0);
-    this.#shown = Math.max(this.#shown, first);
-    while (this.#shown < last) this.#leave(paragraphs[this.#shown - first]);
-    if (this.#shown === last) this.#grow(paragraphs.at(-1));
-    else this.#clear();  // the last one came to nothing
-    write(this.#tentative, this.#transcript.tentative.trimStart());
+    const end = first + paragraphs.length;
+    if (this.#next > end) this.#takeBack();
+    for (let n = Math.max(this.#next - 1, first); n < end; n++) {
+      if (n >= this.#next) this.#begin(n, paragraphs[n - first]);
+      this.#grow(paragraphs[n - first]);
+    }
+    const last = this.#live.lastElementChild;
+    this.#tentative.lang = last?.lang ?? "";
+    write(this.#tentative, tentative.trimStart());
     // A space has no dots under it.
-    write(this.#tentative.previousSibling,
-      this.#transcript.tentative.startsWith(" ") && this.#pieces ? " " : "");
+    write(this.#tentative.previousSibling, tentative.startsWith(" ") && this.#pieces ? " " : "");
     this.#hold();
     this.#fold();
     this.#follow();
   }
 
-  /** Listeners hear what is added here, word by word; it stays until there is more. */
-  #grow({ kind, pieces, language }) {
-    this.#now.lang = language;
-    this.#now.className = kind;
-    for (; this.#pieces < pieces.length; this.#pieces++) {
-      const piece = document.createElement("span");
-      piece.textContent = pieces[this.#pieces];
-      this.#live.append(piece);
-    }
+  #begin(number, { kind }) {
+    const element = document.createElement("div");  // a p is no part of a line, even inline
+    element.role = "paragraph";
+    element.className = kind;
+    element.dir = "auto";
+    this.#live.append(element);
+    this.#now.style.minHeight = "";
+    this.#next = number + 1;
+    this.#pieces = 0;
   }
 
-  /** Where text that may change shrinks, nothing jumps. */
+  /** Who listens to the page hears what is added here, piece by piece. */
+  #grow({ pieces, language }) {
+    const element = this.#live.lastElementChild;
+    element.lang = language;
+    element.append(...pieces.slice(this.#pieces));
+    this.#pieces = pieces.length;
+  }
+
+  /** Only tentative text was to have stood in the last one. */
+  #takeBack() {
+    this.#live.lastElementChild.remove();
+    this.#next -= 1;
+    this.#pieces = Infinity;  // of the one before, all
+  }
+
+  /** Where tentative text shrinks, nothing jumps. */
   #hold() {
     const { height } = this.#now.getBoundingClientRect();
     if (height > parseFloat(this.#now.style.minHeight || 0)) {
@@ -79,37 +96,23 @@ export class Captions {
     }
   }
 
-  #clear() {
-    this.#live.replaceChildren();
-    this.#pieces = 0;
-    this.#now.style.minHeight = "";
-    this.#now.className = "";
-  }
-
-  #leave({ kind, text, language }) {
-    const paragraph = document.createElement("p");
-    paragraph.className = kind;
-    paragraph.dir = "auto";
-    paragraph.lang = language;
-    paragraph.textContent = text;
-    this.#history.append(paragraph);
-    this.#clear();
-    this.#shown += 1;
-  }
-
   /** The oldest paragraphs become one element; their text stays. */
   #fold() {
-    const paragraphs = this.#history.querySelectorAll(":scope > p");
+    const paragraphs = [...this.#live.children];
     const most = MOST_PARAGRAPHS * (this.#following ? 1 : 4);  // not under the reader's eyes
     if (paragraphs.length <= most) return;
+    const old = paragraphs.slice(0, paragraphs.length - MOST_PARAGRAPHS + FOLDED);
     const folded = document.createElement("div");
-    folded.className = "folded";
-    const old = [...paragraphs].slice(0, paragraphs.length - MOST_PARAGRAPHS + FOLDED);
     folded.textContent = old.map((each) => each.textContent).join("\n\n");
-    old[0].before(folded);
+    this.#history.append(folded);
     for (const each of old) each.remove();
-    const all = this.#history.querySelectorAll(":scope > .folded");
-    if (all.length > MOST_FOLDED) all[0].remove();
+    this.#now.style.minHeight = "";
+    if (this.#history.childElementCount > MOST_FOLDED) this.#history.firstElementChild.remove();
+  }
+
+  #resized() {
+    this.#now.style.minHeight = "";
+    this.#follow();
   }
 
   #follow() {

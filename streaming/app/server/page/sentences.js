@@ -4,9 +4,9 @@ const port = location.port || "8766";
 
 /** By the code of a MicrophoneError, a refusal, or the page's own. */
 const PROBLEMS = {
-  insecure: "Browsers give the microphone to pages over HTTPS only: serve with --tls-cert and"
-    + " --tls-key, put the server behind a proxy that has HTTPS, or reach it through a tunnel"
-    + ` (ssh -L ${port}:127.0.0.1:${port} SERVER) and open http://localhost:${port}/ here.`,
+  insecure: "Browsers give the microphone to pages over HTTPS only: serve with `--tls-cert` and"
+    + " `--tls-key`, put the server behind a proxy that has HTTPS, or reach it through a tunnel,"
+    + ` \`ssh -L ${port}:127.0.0.1:${port} SERVER\`, and open \`http://localhost:${port}/\` here.`,
   too_old: "This browser lacks what the microphone needs (AudioWorklet): a current Firefox, Chrome,"
     + " Edge or Safari has it.",
   NotAllowedError: "The microphone is not allowed for this page: allow it in the browser's settings for"
@@ -20,7 +20,7 @@ const PROBLEMS = {
   wrong_token: "The server does not know this token: check it, or ask whoever runs the server.",
   token_revoked: "This token is no longer valid: ask whoever runs the server for another one.",
   origin: "The server does not take sessions from this address: open the page at the server's own"
-    + " address, or let it be started with --allow-origin for this one.",
+    + " address, or let it be started with `--allow-origin` for this one.",
   unfinished: "The last words could not be fetched, because the server did not answer. Press Start to"
     + " go on.",
 };
@@ -39,7 +39,7 @@ const WAITING = {
   not_ready: "The server is still loading its model",
 };
 
-/** One sentence; `message` is the server's own, for codes that are not known here. */
+/** One sentence, with backticks around what is to be typed; `message` is the server's own, for codes that are not known here. */
 export function problem(code, message = "") {
   if (PROBLEMS[code]) return PROBLEMS[code];
   const why = message || `The microphone or the connection failed (${code})`;

@@ -18,11 +18,11 @@ const FIRST_RETRY_S = 0.5;
 const LAST_RETRY_S = 15;
 const STEADY_S = 10;  // a connection that has lasted so long starts the retries afresh
 const OPEN_S = 10;
-const SILENT_S = 10;  // the server acknowledges audio about once a second
+const SILENT_S = 15;  // the server acknowledges audio about once a second, unless it is behind
 const KEEPALIVE_S = 15;
 const FINISH_S = 30;
 const IN_FLIGHT_S = 2;  // more waits here, where it can be counted
-const RUN_UP_S = 1;  // before words are known to have begun
+const RUN_UP_S = 3;  // speech may have begun so long before the server says so
 
 /** What each refusal leads to; `over` where it is not listed. */
 const NEXT = {
@@ -48,6 +48,8 @@ const CLOSED = {
   1003: "bad_audio", 1007: "bad_message", 1008: "policy", 1009: "too_big", 1011: "internal",
   1012: "restart", 1013: "busy",
 };
+
+const SILENCE = { code: "" };
 
 const seconds = () => performance.now() / 1000;
 
@@ -94,7 +96,6 @@ export class Stream {
   /** Take 16-bit samples. */
   audio(samples) {
     this.#backlog.push(samples);
-    this.#pump();
     this.#tick();  // timers are slow in tabs that nobody sees; audio is not
   }
 
@@ -205,9 +206,10 @@ export class Stream {
     if (name === "over") return;
     if (now > this.#finishBy) this.#over("unfinished");
     else if (name === "waiting" && now >= retryAt) this.#connect();
-    else if (name === "connecting" && now - this.#socket.since > OPEN_S) this.#closed({ code: "" });
-    else if (name === "live" && now - (this.#socket.mute ?? now) > SILENT_S) this.#closed({ code: "" });
+    else if (name === "connecting" && now - this.#socket.since > OPEN_S) this.#closed(SILENCE);
+    else if (name === "live" && now - (this.#socket.mute ?? now) > SILENT_S) this.#closed(SILENCE);
     else if (name === "live" && now - this.#socket.said > KEEPALIVE_S) this.#say({ type: "keepalive" });
+    else this.#pump();
   }
 
   // -- sending ------------------------------------------------------------------------------
