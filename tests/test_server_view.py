@@ -41,8 +41,12 @@ class Viewed:
     def __init__(self, port: int = 0, **options: Any) -> None:
         self.publisher = Publisher(**options)
         self.sessions: dict[str, Publisher] = {KNOWN: self.publisher}
-        registry = SimpleNamespace(captions_of=self.sessions.get)
-        paths = routes(cast("Service", SimpleNamespace(sessions=registry)))
+        self.refused: list[str] = []
+        service = SimpleNamespace(
+            sessions=SimpleNamespace(captions_of=self.sessions.get),
+            metrics=SimpleNamespace(refused=self.refused.append),
+        )
+        paths = routes(cast("Service", service))
         # As if a proxy had a prefix that it does not strip.
         app = Starlette(routes=[*paths, Mount("/a/prefix", routes=paths)])
         config = uvicorn.Config(
@@ -200,6 +204,7 @@ def test_a_viewer_of_a_session_that_is_not_known_is_told_in_a_frame(server: View
             with pytest.raises(ConnectionClosed):
                 await viewer.recv()
         assert viewer.close_code == 1008
+        assert server.refused == ["unknown_session"]
 
     asyncio.run(main())
 

@@ -11,18 +11,18 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from sinks.publisher import Publisher, TooManyViewersError, page_for
 
+from .access import refuse_websocket
 from .refusal import TOO_BIG, TRY_LATER, Refusal
 from .service import Service
-
-if TYPE_CHECKING:
-    from starlette.requests import HTTPConnection, Request
-    from starlette.responses import Response
-    from starlette.routing import BaseRoute
-    from starlette.websockets import WebSocket
 
 __all__ = ["routes"]
 
@@ -34,8 +34,6 @@ _GOODBYE_S = 5.0
 
 def routes(service: Service) -> list[BaseRoute]:
     """The page and the events of every session that ``service.sessions`` has captions of."""
-    from starlette.responses import PlainTextResponse, Response
-    from starlette.routing import Route, WebSocketRoute
 
     def captions_for(asked: HTTPConnection[Any]) -> Publisher:
         found = service.sessions.captions_of(asked.path_params["session"])
@@ -57,17 +55,19 @@ def routes(service: Service) -> list[BaseRoute]:
         found = page_for(request.headers.getlist("host"))
         return Response(found.body, found.status, found.headers)
 
-    async def follow(socket: WebSocket) -> None:
-        from starlette.websockets import WebSocketDisconnect
-
+    async def follow(websocket: WebSocket) -> None:
         with contextlib.suppress(WebSocketDisconnect, TimeoutError):
-            await socket.accept()
             try:
-                await _follow(socket, captions_for(socket))
+                publisher = captions_for(websocket)
+                await websocket.accept()
+                await _follow(websocket, publisher)
             except Refusal as refusal:
-                await _close(socket, refusal.close_code, refusal.body())
+                service.metrics.refused(refusal.code)
+                async with asyncio.timeout(_GOODBYE_S):
+                    await refuse_websocket(websocket, refusal)
             else:
-                await _close(socket, 1000)
+                async with asyncio.timeout(_GOODBYE_S):
+                    await websocket.close()
 
     return [
         Route("/view/{session}", page),
@@ -76,30 +76,21 @@ def routes(service: Service) -> list[BaseRoute]:
     ]
 
 
-async def _follow(socket: WebSocket, publisher: Publisher) -> None:
+async def _follow(websocket: WebSocket, publisher: Publisher) -> None:
     """Serve a viewer to the end of the session."""
 
     async def send(data: bytes) -> None:
-        await socket.send_text(data.decode())
+        await websocket.send_text(data.decode())
 
     try:
-        await publisher.follow(send, _incoming(socket))
+        await publisher.follow(send, _incoming(websocket))
     except TooManyViewersError as error:
         raise Refusal("too_many_viewers", str(error), close_code=TRY_LATER) from None
 
 
-async def _incoming(socket: WebSocket) -> AsyncIterator[None]:
-    from starlette.websockets import WebSocketDisconnect
-
-    while (message := await socket.receive())["type"] == "websocket.receive":
+async def _incoming(websocket: WebSocket) -> AsyncIterator[None]:
+    while (message := await websocket.receive())["type"] == "websocket.receive":
         if len(message.get("text") or message.get("bytes") or "") > _MOST_INCOMING:
             raise Refusal("too_long", "viewers have nothing to say here", close_code=TOO_BIG)
         yield
     raise WebSocketDisconnect(message["code"])
-
-
-async def _close(socket: WebSocket, code: int, last: dict[str, Any] | None = None) -> None:
-    async with asyncio.timeout(_GOODBYE_S):
-        if last is not None:
-            await socket.send_json(last)
-        await socket.close(code)
