@@ -25,6 +25,7 @@ from reverse_proxy import Proxy, reverse_proxy
 from server_process import Served, serving
 from system_parts import needs
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from streaming.app.serve_command import _parser
 
@@ -198,7 +199,7 @@ def speak(stream: ClientConnection) -> str:
 def test_a_session_and_its_view_go_through_the_prefix_and_leave_no_secret_in_the_logs(
     proxy: Proxy, tmp_path: Path
 ) -> None:
-    origin = proxy.url.removesuffix("/captions/")
+    origin = Origin(proxy.url.removesuffix("/captions/"))
     stream = connect(proxy.websocket(f"v1/stream?token={SECRET}"), ssl=proxy.trust, origin=origin)
     with stream:
         session = json.loads(stream.recv())["session"]
@@ -217,7 +218,7 @@ def test_a_session_and_its_view_go_through_the_prefix_and_leave_no_secret_in_the
     with browser(tmp_path / "profile") as driver:
         driver.execute_cdp_cmd("Security.setIgnoreCertificateErrors", {"ignore": True})
         driver.get(f"{proxy.url}{path}?lines=12&clear=0")
-        eventually(lambda: driver.find_element("id", "status").text, "The session has ended")
+        eventually(lambda: driver.find_element("id", "link").text, "The session has ended")
         shown = driver.find_element("id", "captions").text
         assert shown.split() == SAID.split()
     assert "GET /captions/view/*/ws 101" in proxy.logged()
@@ -230,7 +231,7 @@ def test_a_session_and_its_view_go_through_the_prefix_and_leave_no_secret_in_the
 @needs_nginx
 def test_another_sites_page_is_refused_behind_the_proxy_too(proxy: Proxy) -> None:
     address = proxy.websocket(f"v1/stream?token={SECRET}")
-    with connect(address, ssl=proxy.trust, origin="https://evil.example") as stream:
+    with connect(address, ssl=proxy.trust, origin=Origin("https://evil.example")) as stream:
         assert json.loads(stream.recv())["code"] == "origin"
 
 

@@ -10,18 +10,23 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+import cli_plugin
 import pytest
 import uvicorn
 from caption_reader import Reader, Speech
 from captions_browser import browser, eventually
+from server_process import Served, serving
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from system_parts import needs
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as connect_now
 
 from sinks.publisher import Publisher
 from streaming.app.server.view import routes
@@ -362,7 +367,7 @@ def shown(driver: WebDriver) -> str:
 
 
 def status(driver: WebDriver) -> str:
-    return driver.find_element("id", "status").text
+    return driver.find_element("id", "link").text
 
 
 @needs("chromedriver", package="chromium-driver")
@@ -405,3 +410,41 @@ def test_the_page_follows_the_session_and_tells_of_its_end_and_of_a_restart(
             time.sleep(2.5)  # longer than it would wait to ask again
             assert run("return asked") == 1
             assert status(driver) == "The session has ended"
+
+
+# -- the real server -----------------------------------------------------------------------------
+
+
+@contextmanager
+def speaking(served: Served) -> Iterator[str]:
+    """A client that has said much, but not that it is done; gives its session."""
+    with connect_now(served.stream, max_queue=None) as stream:
+        session: str = json.loads(stream.recv())["session"]
+        stream.send((cli_plugin.SAID.audio() * 32767).astype("<i2").tobytes()[:200_000])
+        yield session
+
+
+@needs("chromedriver", package="chromium-driver")
+def test_the_page_of_the_real_server_follows_keeps_its_text_and_tells_of_a_restart(
+    tmp_path: Path,
+) -> None:
+    options = ("--vad", "loud", "--max-rate", "0")
+    with browser(tmp_path / "profile") as driver:
+        with serving(tmp_path, *options) as served, speaking(served) as session:
+            driver.get(f"{served.url}view/{session}?clear=0&lines=12")
+            eventually(lambda: len(shown(driver).split()) > 5, True)
+            served.process.kill()
+            eventually(lambda: status(driver), "Connection lost. Trying again")
+            before = shown(driver)
+        with serving(tmp_path, *options, port=served.port) as served:
+            eventually(lambda: status(driver).startswith("this session is not known here"), True)
+            assert shown(driver) == before
+            with speaking(served) as session:
+                driver.get(f"{served.url}view/{session}?clear=0&lines=12")
+                eventually(lambda: len(shown(driver).split()) > 5, True)
+                assert status(driver) == ""
+                assert served.stop() == 143  # it finishes what it heard
+            eventually(lambda: status(driver), "The session has ended")
+            assert not driver.find_elements("css selector", ".tentative:not(:empty)")
+            heard = shown(driver).split()
+            assert heard == [word.text.strip() for word in cli_plugin.SAID.words][: len(heard)]
