@@ -81,6 +81,7 @@ async def _follow(websocket: WebSocket, publisher: Publisher) -> None:
 
     async def send(data: bytes) -> None:
         await websocket.send_text(data.decode())
+        await asyncio.sleep(0)  # sending did not wait, and only waiting shows that a viewer has gone
 
     try:
         await publisher.follow(send, _incoming(websocket))
