@@ -33,7 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "examples/server"
 needs_nginx = needs("nginx", package="nginx-light")
 SECRET = "a-token-that-nobody-may-read-in-a-log"
-SAID = "".join(word.text for word in cli_plugin.SAID.words)
+SCRIPT = cli_plugin.talk(3)
+SAID = "".join(word.text for word in SCRIPT.words)
 
 OF_OTHER_PROGRAMS = {
     *("--cap-drop", "--read-only", "--rm", "--time", "--tmpfs"),  # podman
@@ -174,19 +175,20 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     tokens.touch(0o600)
     tokens.write_text(f"somebody {SECRET}\n")
     options = ("--tokens-file", tokens, "--vad", "loud", "--max-rate", "0")
-    with serving(folder, *options) as made:
+    with serving(folder, *options, backend="scripted:utterances=3") as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def proxy(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     with reverse_proxy(tmp_path_factory.mktemp("nginx"), served.port) as made:
+        eventually(lambda: made.ask("GET", "/captions/readyz")[0], 200)
         yield made
 
 
 def speak(stream: ClientConnection) -> str:
     """Send all that is to be said, and read to the end; what was committed."""
-    pcm = (cli_plugin.SAID.audio() * 32767).astype("<i2").tobytes()
+    pcm = (SCRIPT.audio() * 32767).astype("<i2").tobytes()
     for start in range(0, len(pcm), 3200):
         stream.send(pcm[start : start + 3200])
     stream.send('{"type": "finish"}')
@@ -275,7 +277,7 @@ def wav() -> bytes:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16_000)
-        file.writeframes((cli_plugin.SAID.audio() * 32767).astype("<i2").tobytes())
+        file.writeframes((SCRIPT.audio() * 32767).astype("<i2").tobytes())
     return made.getvalue()
 
 

@@ -104,16 +104,21 @@ class Viewed:
 
     def get(self, path: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
         """Status, headers and body of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        connection.request(method, path)
-        answer = connection.getresponse()
-        headers = {name.lower(): value for name, value in answer.getheaders()}
-        body = answer.read().decode()
-        connection.close()
-        return answer.status, headers, body
+        return get(self.port, path, method)
 
     def view(self, session: str = KNOWN, **options: Any) -> connect:
         return connect(f"ws://127.0.0.1:{self.port}/view/{session}/ws", **options)
+
+
+def get(port: int, path: str, method: str = "GET") -> tuple[int, dict[str, str], str]:
+    """Status, headers and body of an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request(method, path)
+    answer = connection.getresponse()
+    headers = {name.lower(): value for name, value in answer.getheaders()}
+    body = answer.read().decode()
+    connection.close()
+    return answer.status, headers, body
 
 
 @pytest.fixture
@@ -418,6 +423,7 @@ def test_the_page_follows_the_session_and_tells_of_its_end_and_of_a_restart(
 @contextmanager
 def speaking(served: Served) -> Iterator[str]:
     """A client that has said much, but not that it is done; gives its session."""
+    eventually(lambda: get(served.port, "/readyz")[0], 200)
     with connect_now(served.stream, max_queue=None) as stream:
         session: str = json.loads(stream.recv())["session"]
         stream.send((cli_plugin.SAID.audio() * 32767).astype("<i2").tobytes()[:200_000])
