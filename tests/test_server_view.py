@@ -423,7 +423,7 @@ def test_the_page_follows_the_session_and_tells_of_its_end_and_of_a_restart(
 @contextmanager
 def speaking(served: Served) -> Iterator[str]:
     """A client that has said much, but not that it is done; gives its session."""
-    eventually(lambda: get(served.port, "/readyz")[0], 200)
+    eventually(lambda: get(served.port, "/readyz")[0], 200, within_s=30)
     with connect_now(served.stream, max_queue=None) as stream:
         session: str = json.loads(stream.recv())["session"]
         stream.send((cli_plugin.SAID.audio() * 32767).astype("<i2").tobytes()[:200_000])
