@@ -81,7 +81,7 @@ async def _follow(websocket: WebSocket, publisher: Publisher) -> None:
 
     async def send(data: bytes) -> None:
         await websocket.send_text(data.decode())
-        await asyncio.sleep(0)  # sending did not wait, and only waiting shows that a viewer has gone
+        await asyncio.sleep(0)  # sending may not have waited: let the loop see who has gone
 
     try:
         await publisher.follow(send, _incoming(websocket))
