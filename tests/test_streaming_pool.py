@@ -301,6 +301,8 @@ def test_a_pool_tells_what_waits_what_runs_and_how_long_it_was_busy() -> None:
         assert (told.waiting, told.running) == (0, 0)
         assert 0.1 <= told.busy_s <= time.perf_counter() - began
         assert told.waits_s == ()  # nobody was in a hurry
+        assert not told.failed
+    assert pool.statistics().failed
 
 
 def test_a_pool_tells_how_long_passes_with_a_deadline_waited_for_each_other() -> None:

@@ -64,6 +64,8 @@ class Decoded:
 class PoolStatistics:
     """What a pool is doing, and how it keeps up."""
 
+    failed: bool
+    """It takes no passes any more."""
     waiting: int
     """Passes that wait for a worker."""
     running: int
@@ -200,6 +202,7 @@ class BackendPool:
         since_s = time.perf_counter() - _RECENT_S
         with self._lock:
             return PoolStatistics(
+                failed=self._error is not None,
                 waiting=len(self._waiting),
                 running=len(self._running),
                 busy_s=self._busy_s,
