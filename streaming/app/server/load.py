@@ -45,14 +45,10 @@ _WINDOW_S = 10.0
 """Work is averaged over so long: a few sentences, and a session is young until then."""
 _HALVED_S = 30.0
 """A charge falls at most by half in this time: a few seconds in which nobody speaks are not room
-for another one."""
-_COST_HALVED_S = 60.0
-"""The same for the cost of a speaking session, which changes with the machine, not with speech."""
+for another one. So does the cost of a speaking session."""
 _SPEAKING = 0.8
 """Of the window, for a session whose work tells what speaking costs. Who pauses more often has
 shorter utterances, whose passes take less."""
-_LEAST_OF_CALIBRATED = 0.5
-"""Below this part of what was measured the cost does not fall, whatever is seen."""
 _UNKNOWN_COST = 1.0
 """Before it was measured: a whole worker for each."""
 _LEAST_COST = 0.001
@@ -102,7 +98,6 @@ class Load:
         self._clock = clock
         self.cost = _UNKNOWN_COST
         """What a speaking session takes, in compute seconds per second."""
-        self._least_cost = _UNKNOWN_COST
         self._sampled_s = clock()
         self._sessions: dict[str, _Session] = {}
         self._reserved: deque[float] = deque()
@@ -122,7 +117,6 @@ class Load:
             cost: compute seconds per second of audio.
         """
         self.cost = max(cost, _LEAST_COST)
-        self._least_cost = _LEAST_OF_CALIBRATED * self.cost
 
     def admit(self) -> None:
         """Keep a place for one more session, for ten seconds or until it enters.
@@ -177,7 +171,7 @@ class Load:
             if session.young:
                 falling = max(session.charge, self.cost)
             else:
-                falling = session.charge * _fallen(now_s - before_s, _HALVED_S)
+                falling = session.charge * _fallen(now_s - before_s)
             session.charge = max(falling, self._least(session))
 
     # -- inside ---------------------------------------------------------------------------------
@@ -194,10 +188,7 @@ class Load:
         """The sum after so long if nobody takes more than now."""
         reserved = self.cost * len(self._reserved)
         return reserved + sum(
-            max(
-                session.charge * _fallen(after_s - session.work.lacks_s, _HALVED_S),
-                self._least(session),
-            )
+            max(session.charge * _fallen(after_s - session.work.lacks_s), self._least(session))
             for session in self._sessions.values()
         )
 
@@ -215,8 +206,8 @@ class Load:
             return
         falling = self.cost
         if not self._late:  # sessions that cannot keep up do with fewer passes
-            falling = max(falling * _fallen(after_s, _COST_HALVED_S), self._least_cost)
-        self.cost = max(statistics.median(rates), falling)
+            falling *= _fallen(after_s)
+        self.cost = max(statistics.median(rates), falling, _LEAST_COST)
 
     def _refuse_if_full(self) -> None:
         n_sessions = len(self._sessions) + len(self._reserved)
@@ -291,9 +282,9 @@ class _Meter:
         return self._noted[-1][0] - self._noted[0][0]
 
 
-def _fallen(after_s: float, halved_s: float) -> float:
+def _fallen(after_s: float) -> float:
     """What part is left of something that nothing holds up."""
-    return math.pow(0.5, max(0.0, after_s) / halved_s)
+    return math.pow(0.5, max(0.0, after_s) / _HALVED_S)
 
 
 def _busy(why: str, retry_after_s: int) -> Refusal:
