@@ -1,16 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import cli_plugin
+import httpx
 import pytest
 from fakes import HangingBackend, ScriptedBackend, say, worker_for
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from server_process import Served, serving
+from websockets.asyncio.client import connect
 
 from streaming.app.server import calibration
 from streaming.app.server.calibration import calibrate
@@ -211,7 +218,7 @@ def test_a_refusal_says_that_the_server_is_busy_and_when_to_come_again() -> None
     server.fill(COST)
     refusal = server.refusal()
     assert (refusal.code, refusal.status, refusal.close_code) == ("busy", 503, TRY_LATER)
-    assert "8 live sessions" in refusal.message
+    assert "(live sessions: 8)" in refusal.message
     assert f"try again in {refusal.retry_after_s} s" in refusal.message
 
 
@@ -263,7 +270,7 @@ def test_an_event_loop_with_much_to_do_admits_nobody_however_many_workers_there_
     server.run(20)
     server.loop_rate = 0.9
     server.run(20)
-    assert "serve" in server.refusal().message
+    assert "no time" in server.refusal().message
 
 
 # -- the cost of speech ---------------------------------------------------------------------------
@@ -463,3 +470,48 @@ def test_the_sample_is_heard_as_english_or_its_language_is_detected(
         asyncio.run(calibrate(pool, Settings(model=model, language=language)))
     assert {window.language for window in backend.windows} == {heard_as}
     assert {window.candidates for window in backend.windows} == {()}
+
+
+# -- the real server ------------------------------------------------------------------------------
+
+
+def test_a_server_takes_so_many_clients_and_tells_the_others_when_to_come_again(
+    tmp_path: Path,
+) -> None:
+    # Passes of 0.1 s, twice a second: four sessions and a half, where nothing else runs.
+    options = ("--vad", "loud", "--workers", "1")
+    with serving(tmp_path, *options, backend="scripted:pass_s=0.1") as served:
+        asyncio.run(_crowd(served))
+
+
+async def _crowd(served: Served) -> None:
+    async with (
+        asyncio.timeout(30),
+        httpx.AsyncClient(base_url=served.url) as http,
+        AsyncExitStack() as stack,
+    ):
+        assert (await http.get("healthz")).json() == {"ok": True}
+        while (await http.get("readyz")).status_code == 503:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        sockets = [await stack.enter_async_context(connect(served.stream)) for _ in range(8)]
+        told = [json.loads(await socket.recv()) for socket in sockets]
+        n_taken = [body["type"] for body in told].count("session")
+        assert 1 <= n_taken <= 4
+        for socket, body in zip(sockets[n_taken:], told[n_taken:], strict=True):
+            assert (body["type"], body["code"]) == ("error", "busy")
+            assert body["retry_after_s"] >= 5
+            await socket.wait_closed()
+            assert socket.close_code == TRY_LATER
+        text = (await http.get("metrics")).text
+        assert f"\nstream_transcribe_sessions {n_taken}.0\n" in text
+        assert f'refusals_total{{code="busy"}} {8 - n_taken}.0\n' in text
+        # And those who are in can say something.
+        pcm = (cli_plugin.SAID.audio() * 32767).astype("<i2").tobytes()
+        await sockets[0].send(pcm[:128_000])
+        await sockets[0].send('{"type": "finish"}')
+        events = [json.loads(text) async for text in sockets[0]]
+        assert "committed" in {event["type"] for event in events}
+        assert events[-1]["type"] == "session_ended"
+        text = (await http.get("metrics")).text
+        assert 'sessions_ended_total{reason="end_of_stream"} 1.0\n' in text
+        assert 'audio_seconds_total{work="live"} 4.0\n' in text

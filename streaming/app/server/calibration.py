@@ -16,8 +16,8 @@ from ..settings import Settings
 
 __all__ = ["calibrate"]
 
-_LIMIT_S = 20.0
-"""Whatever takes longer is too slow for live text anyway."""
+_LIMIT_S = 10.0
+"""A session of a model that takes longer needs about a worker of its own."""
 
 
 async def calibrate(pool: BackendPool, settings: Settings) -> float:
@@ -32,8 +32,8 @@ async def calibrate(pool: BackendPool, settings: Settings) -> float:
         settings: of the sessions to come.
 
     Returns:
-        Compute seconds per second of audio; if it takes more than twenty seconds, an upper bound
-        by what was done until then.
+        Compute seconds per second of audio; if it takes more than ten seconds, the time over
+        what was heard until then.
 
     Raises:
         StreamingError: a pass failed.

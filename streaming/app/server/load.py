@@ -210,19 +210,26 @@ class Load:
         self.cost = max(statistics.median(rates), falling, _LEAST_COST)
 
     def _refuse_if_full(self) -> None:
-        n_sessions = len(self._sessions) + len(self._reserved)
         if self._late:
-            raise _busy("live sessions wait for one another", math.ceil(_WINDOW_S))
+            raise self._busy("its sessions wait for one another", math.ceil(_WINDOW_S))
         coming = 1 + len(self._reserved) + sum(each.young for each in self._sessions.values())
         loop = 0.0 if self._loop is None else self._loop.rate
         if loop + _LOOP_COST * coming > _LOOP_SHARE:
-            raise _busy(f"{n_sessions} live sessions are all that it can serve", _NOBODY_KNOWS_S)
+            raise self._busy("it has no time for another session", _NOBODY_KNOWS_S)
         if self._charged(0.0) + self.cost > self.capacity:
             room = (s for s in _RETRY_S if self._charged(s) + self.cost <= self.capacity)
-            raise _busy(
-                f"{n_sessions} live sessions are all that it can transcribe in time",
-                next(room, _NOBODY_KNOWS_S),
-            )
+            raise self._busy("it could not transcribe more in time", next(room, _NOBODY_KNOWS_S))
+
+    def _busy(self, why: str, retry_after_s: int) -> Refusal:
+        n_sessions = len(self._sessions) + len(self._reserved)
+        return Refusal(
+            "busy",
+            f"the server is busy: {why} (live sessions: {n_sessions}); "
+            f"try again in {retry_after_s} s",
+            status=HTTPStatus.SERVICE_UNAVAILABLE,
+            close_code=TRY_LATER,
+            retry_after_s=retry_after_s,
+        )
 
 
 class _Session:
@@ -285,13 +292,3 @@ class _Meter:
 def _fallen(after_s: float) -> float:
     """What part is left of something that nothing holds up."""
     return math.pow(0.5, max(0.0, after_s) / _HALVED_S)
-
-
-def _busy(why: str, retry_after_s: int) -> Refusal:
-    return Refusal(
-        "busy",
-        f"the server is busy: {why}; try again in {retry_after_s} s",
-        status=HTTPStatus.SERVICE_UNAVAILABLE,
-        close_code=TRY_LATER,
-        retry_after_s=retry_after_s,
-    )
