@@ -13,8 +13,8 @@ corrected by what those who speak are seen to take: more where another program t
 the processor, less where one did when it was measured.
 
 Uploads are not charged: their passes let live ones go first, and have what is left. They do
-not starve, since the workers are never promised to live sessions altogether and no pass waits
-longer than its patience (`streaming.backends.pool`).
+not starve, since the workers are never promised to live sessions altogether and no pass lets
+others go first for longer than its patience (`streaming.backends.pool`).
 
 Measurement-based admission with peaks for those who come is as in S. Jamin, P. Danzig,
 S. Shenker and L. Zhang, "A Measurement-Based Admission Control Algorithm for Integrated Service
