@@ -51,20 +51,28 @@ class LiveClient:
     Args:
         address: of ``/v1/stream``; may have parameters, but none about the audio.
         keep_s: how much unconfirmed audio is kept; of more, the oldest is forgotten.
+        retry_s: wait before the first new try; it doubles with each, up to 5 s.
         give_up_s: how long to try without getting any further.
         ping_s: a connection that does not answer for twice as long is dead.
     """
 
     def __init__(
-        self, address: str, *, keep_s: float = 60.0, give_up_s: float = 300.0, ping_s: float = 5.0
+        self,
+        address: str,
+        *,
+        keep_s: float = 60.0,
+        retry_s: float = 0.2,
+        give_up_s: float = 300.0,
+        ping_s: float = 5.0,
     ) -> None:
         self.session: dict[str, Any] = {}
         """The server's first message; empty while there is none."""
         self.last_seq = -1
         self._address, _, self._query = address.partition("?")
         self._keep = samples_from_seconds(keep_s)
-        self._give_up_s = give_up_s
-        self._connect = partial(connect, ping_interval=ping_s, ping_timeout=ping_s, close_timeout=1)
+        self._retry_s, self._give_up_s = retry_s, give_up_s
+        pings = {"ping_interval": ping_s, "ping_timeout": ping_s}
+        self._connect = partial(connect, open_timeout=2 * ping_s, close_timeout=1, **pings)
         self._kept: deque[AudioChunk] = deque()
         # All count samples from the start of the source.
         self._session_start = self._sent = self._confirmed = 0
@@ -174,8 +182,9 @@ class LiveClient:
                 self.last_seq = said["seq"]
                 if said["type"] == "session_ended":
                     self._confirm(self._session_start + samples_from_seconds(said["audio_s"]))
-                    self.session = {}  # where it was not our wish, the rest goes into another one
                     self._done = self._source_ended and not self._kept
+                    if not self._done:  # the server had its reasons; the rest goes into another
+                        self.session = {}
                 return said
         return None
 
@@ -189,7 +198,7 @@ class LiveClient:
         self._changed.set()
 
     def _getting_on(self) -> None:
-        self._wait_s = 0.2
+        self._wait_s = self._retry_s
         self._got_on_s = asyncio.get_running_loop().time()
 
     def _judge(self, trouble: Exception) -> dict[str, Any]:
