@@ -71,8 +71,13 @@ class LiveClient:
         self._address, _, self._query = address.partition("?")
         self._keep = samples_from_seconds(keep_s)
         self._retry_s, self._give_up_s = retry_s, give_up_s
-        pings = {"ping_interval": ping_s, "ping_timeout": ping_s}
-        self._connect = partial(connect, open_timeout=2 * ping_s, close_timeout=1, **pings)
+        self._connect = partial(
+            connect,
+            open_timeout=2 * ping_s,
+            ping_interval=ping_s,
+            ping_timeout=ping_s,
+            close_timeout=1,
+        )
         self._kept: deque[AudioChunk] = deque()
         # All count samples from the start of the source.
         self._session_start = self._sent = self._confirmed = 0
