@@ -31,6 +31,7 @@ MILLISECOND = samples_from_seconds(0.001)
 AHEAD = samples_from_seconds(5)
 """Most that is sent before it is confirmed, so that pings do not have to wait behind audio."""
 FORGOTTEN = {"unknown_session", "events_lost"}
+KEEPALIVE_S = 15.0
 LATER = {"busy", "too_many_sessions", "not_ready", "restart", "internal"}
 LIMITS = {"idle", "too_slow", "session_too_long"}
 """Refusals after which one goes on: in a new session, after a while, by a resume."""
@@ -109,7 +110,7 @@ class LiveClient:
                         trouble = error
                     if not self._done:
                         yield self._judge(trouble)
-                        await asyncio.sleep(self._wait_s * random.uniform(0.5, 1))
+                        await asyncio.sleep(self._wait_s)
                 await listening
             finally:
                 listening.cancel()
@@ -168,7 +169,10 @@ class LiveClient:
                     return await stream.send('{"type": "finish"}')
                 else:
                     self._changed.clear()
-                    await self._changed.wait()
+                    try:
+                        await asyncio.wait_for(self._changed.wait(), KEEPALIVE_S)
+                    except TimeoutError:
+                        await stream.send('{"type": "keepalive"}')
 
     def _take(self, said: dict[str, Any]) -> dict[str, Any] | None:
         """What comes from the server; returned if it is an event."""
@@ -203,15 +207,15 @@ class LiveClient:
         self._changed.set()
 
     def _getting_on(self) -> None:
-        self._wait_s = self._retry_s
+        self._tries = 0
         self._got_on_s = asyncio.get_running_loop().time()
 
     def _judge(self, trouble: Exception) -> dict[str, Any]:
         """Whether to try again, and when; returns what to say of it."""
         code, message = "reconnecting", str(trouble) or type(trouble).__name__
         if isinstance(trouble, RefusedError) and trouble.code in FORGOTTEN:
-            code, self.session = "new_session", {}
-            message = f"{trouble}; words of the last seconds before may be missing"
+            code, self.session, self._wait_s = "new_session", {}, 0.0
+            message = f"{trouble}; the last words before may be missing"
         elif isinstance(trouble, RefusedError) and trouble.code not in LATER | LIMITS:
             raise trouble
         elif isinstance(trouble, InvalidStatus) and trouble.response.status_code < 500:
@@ -219,8 +223,10 @@ class LiveClient:
         elif asyncio.get_running_loop().time() - self._got_on_s > self._give_up_s:
             raise StreamingError(f"given up after {self._give_up_s:g} s: {trouble}") from trouble
         else:
-            retry_s = trouble.retry_after_s if isinstance(trouble, RefusedError) else 0.0
-            self._wait_s = max(retry_s, min(2 * self._wait_s, 5.0))
+            self._tries += 1
+            self._wait_s = min(self._retry_s * 2**self._tries, 5.0) * random.uniform(0.5, 1)
+            if isinstance(trouble, RefusedError):
+                self._wait_s += trouble.retry_after_s
         return {"type": "notice", "level": "warning", "code": code, "message": message}
 
 

@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 import wave
-from contextlib import ExitStack, aclosing
+from collections.abc import Iterator
+from contextlib import ExitStack, aclosing, contextmanager
 from pathlib import Path
 
 import cli_plugin
 import pytest
+from captions_browser import eventually
 from cutting_proxy import CuttingProxy
 from fakes import ScriptedSource, chunks_of
-from server_process import serving
+from server_process import Served, serving
 from stream_client import JSON, Hurried, events_of, pcm
 
 from examples.live_client import LiveClient, RefusedError
@@ -34,7 +36,15 @@ OPTIONS = ("--vad", "loud", "--max-rate", "0")
 async def collect(client: LiveClient, source: Source, said: list[JSON]) -> None:
     async with aclosing(client.events(source)) as events:
         async for event in events:
-            said.append(event)
+            said.append(event)  # noqa: PERF401 - it may fail, and this is to be kept
+
+
+@contextmanager
+def ready(folder: Path, port: int = 0) -> Iterator[Served]:
+    """A server that has its model."""
+    with serving(folder, *OPTIONS, backend=BACKEND, port=port) as server:
+        eventually(lambda: "ready\n" in server.lines, True)
+        yield server
 
 
 def of_type(said: list[JSON], *types: str) -> list[JSON]:
@@ -59,7 +69,7 @@ def test_what_it_had_to_forget_is_skipped_and_said(tmp_path: Path) -> None:
         await asyncio.sleep(4 / SPEED)
         await proxy.open()
 
-    with serving(tmp_path, *OPTIONS, backend=BACKEND) as server:
+    with ready(tmp_path) as server:
         said = asyncio.run(run(server.port))
     log = events_of(said)
     assert [event["seq"] for event in log] == list(range(len(log)))
@@ -79,7 +89,7 @@ def test_it_goes_on_in_a_new_session_when_the_server_has_restarted(
     tmp_path: Path, killed: bool
 ) -> None:
     async def run(stack: ExitStack) -> list[JSON]:
-        first = stack.enter_context(serving(tmp_path, *OPTIONS, backend=BACKEND))
+        first = stack.enter_context(ready(tmp_path))
         client = LiveClient(first.stream, retry_s=0.05)
 
         def restart() -> None:
@@ -88,7 +98,7 @@ def test_it_goes_on_in_a_new_session_when_the_server_has_restarted(
                 first.process.wait()
             else:
                 first.stop()
-            stack.enter_context(serving(tmp_path, *OPTIONS, backend=BACKEND, port=first.port))
+            stack.enter_context(ready(tmp_path, first.port))
 
         said: list[JSON] = []
         async with aclosing(client.events(Hurried(AUDIO, SPEED))) as events:
@@ -128,7 +138,7 @@ def test_what_the_server_does_not_want_is_an_error_at_once(tmp_path: Path) -> No
                 await anext(events)
         assert refused.value.code == "bad_parameter"
 
-    with serving(tmp_path, *OPTIONS, backend=BACKEND) as server:
+    with ready(tmp_path) as server:
         asyncio.run(run(server.stream))
 
 
@@ -155,7 +165,7 @@ def test_what_came_before_its_source_failed_is_still_said(tmp_path: Path) -> Non
         assert said[-1]["type"] == "session_ended"
         assert said[-1]["audio_s"] == 3.0
 
-    with serving(tmp_path, *OPTIONS, backend=BACKEND) as server:
+    with ready(tmp_path) as server:
         asyncio.run(run(server.stream))
 
 
@@ -166,7 +176,7 @@ def test_leaving_it_early_leaves_nothing_behind(tmp_path: Path) -> None:
             assert (await anext(events))["type"] == "session_started"
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    with serving(tmp_path, *OPTIONS, backend=BACKEND) as server:
+    with ready(tmp_path) as server:
         asyncio.run(run(server.stream))
 
 
@@ -187,7 +197,7 @@ def test_the_command_prints_what_is_said(tmp_path: Path) -> None:
     with wave.open(str(recording), "wb") as file:
         file.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
         file.writeframes(pcm(AUDIO[: 5 * SAMPLE_RATE]))
-    with serving(tmp_path, *OPTIONS, backend=BACKEND) as server:
+    with ready(tmp_path) as server:
         done = command(str(recording), server.stream)
     lines = ["".join(word.text for word in SCRIPT.words[at : at + 4]) for at in (0, 4)]
     assert (done.stdout, done.stderr, done.returncode) == ("\n".join([*lines, ""]), "", 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cli_plugin
 import pytest
+from captions_browser import eventually
 from cutting_proxy import Cut, CuttingProxy, How
 from server_process import Served, serving
 from stream_client import JSON, Hurried, StreamClient, events_of, pcm, resume, whole_log
@@ -32,6 +33,7 @@ OPTIONS = ("--vad", "loud", "--max-rate", "0")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("server"), *OPTIONS, backend=BACKEND) as served:
+        eventually(lambda: "ready\n" in served.lines, True)
         yield served
 
 
@@ -61,7 +63,7 @@ async def through(
     """What a client saw, and what the server has said, over connections that break as planned."""
     async with CuttingProxy(server.port) as proxy:
         proxy.plans.extend(plans)
-        client = LiveClient(address(proxy.port), retry_s=0.02, ping_s=0.2)
+        client = LiveClient(address(proxy.port), retry_s=0.02, ping_s=0.5)
         said = await collect(client, audio)
     return events_of(said), await whole_log(address(server.port), client.session), proxy
 
@@ -262,6 +264,7 @@ def test_a_session_is_forgotten_after_its_time(tmp_path: Path) -> None:
         assert refusal["code"] == "unknown_session"
 
     with serving(tmp_path, *OPTIONS, "--resume", "1", backend=BACKEND) as server:
+        eventually(lambda: "ready\n" in server.lines, True)
         asyncio.run(run(server))
 
 
