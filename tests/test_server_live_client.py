@@ -55,7 +55,7 @@ def test_what_it_had_to_forget_is_skipped_and_said(tmp_path: Path) -> None:
     async def run(port: int) -> list[JSON]:
         said: list[JSON] = []
         async with CuttingProxy(port) as proxy:
-            client = LiveClient(f"ws://127.0.0.1:{proxy.port}/v1/stream", keep_s=1, retry_s=0.02)
+            client = LiveClient(f"ws://127.0.0.1:{proxy.port}/v1/stream", keep_s=3, retry_s=0.02)
             async with aclosing(client.events(Hurried(AUDIO, SPEED))) as events:
                 async for event in events:
                     said.append(event)
@@ -66,7 +66,7 @@ def test_what_it_had_to_forget_is_skipped_and_said(tmp_path: Path) -> None:
         return said
 
     async def reopen(proxy: CuttingProxy) -> None:
-        await asyncio.sleep(4 / SPEED)
+        await asyncio.sleep(8 / SPEED)
         await proxy.open()
 
     with ready(tmp_path) as server:
@@ -74,12 +74,11 @@ def test_what_it_had_to_forget_is_skipped_and_said(tmp_path: Path) -> None:
     log = events_of(said)
     assert [event["seq"] for event in log] == list(range(len(log)))
     assert log[-1]["audio_s"] == pytest.approx(AUDIO_S, abs=1e-3)  # everything is in its place
-    (dropped,) = of_type(log, "audio_dropped")
-    assert 1 < dropped["end_s"] - dropped["start_s"] < 6
-    words = [word for each in of_type(log, "committed") for word in each["words"]]
-    heard = {word["text"] for word in words}
+    dropped = [(each["start_s"], each["end_s"]) for each in of_type(log, "audio_dropped")]
+    assert 3 < sum(end_s - start_s for start_s, end_s in dropped) < 12
+    heard = {word["text"] for each in of_type(log, "committed") for word in each["words"]}
     for word in SCRIPT.words:
-        if word.end_s < dropped["start_s"] or word.start_s > dropped["end_s"]:
+        if all(word.end_s < start_s or word.start_s > end_s for start_s, end_s in dropped):
             assert word.text in heard
     assert "reconnecting" in {each.get("code") for each in said}
 
