@@ -112,6 +112,12 @@ class Channel:
             self._readable.clear()
             await self._readable.wait()
 
+    def shed(self, most_samples: int) -> None:
+        """Drop the oldest chunks until no more audio than that waits."""
+        while self._waiting > most_samples:
+            self._drop()
+        self._writable.set()
+
     def close(self, error: BaseException | None = None) -> None:
         """No more items. What is in the channel is still read, then ``error`` is raised.
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from socket import socket
 
 from ..backends.pool import BackendPool
-from ..errors import ConfigurationError
 from .options import CommandParser, add_run_options, finite_number, settings_from
 from .progress import command_workers
 from .server.access import Access, Tokens

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from ...events import Event, Partial, SessionEnded, event_to_json
+from ...events import Event, Partial, event_to_json
 
 __all__ = ["Entry", "EventLog"]
 
-_MOST_BYTES = 2**20
+_MOST_CHARACTERS = 2**20
 """Several minutes of speech; a session outlives its connection by one."""
 
 
@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
 
 class EventLog:
-    """A sink that keeps the newest events, up to a megabyte.
+    """A sink that keeps the newest events, up to a million characters.
 
     Args:
         changed: called after each event.
@@ -34,10 +34,8 @@ class EventLog:
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._entries: deque[Entry] = deque()
-        self._bytes = 0
+        self._size = 0
         self.last_seq = -1
-        self.ended = False
-        """`SessionEnded` was the last one."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,11 +52,10 @@ class EventLog:
         """Keep an event, and forget the oldest where there is no room."""
         entry = Entry(event.seq, isinstance(event, Partial), event_to_json(event))
         self._entries.append(entry)
-        self._bytes += len(entry.line)
+        self._size += len(entry.line)
         self.last_seq = event.seq
-        while self._bytes > _MOST_BYTES and len(self._entries) > 1:
-            self._bytes -= len(self._entries.popleft().line)
-        self.ended = isinstance(event, SessionEnded)
+        while self._size > _MOST_CHARACTERS and len(self._entries) > 1:
+            self._size -= len(self._entries.popleft().line)
         self._changed()
 
     def reaches_back_to(self, seq: int) -> bool:

@@ -206,8 +206,6 @@ class LiveSession:
         before, self.connection = self.connection, connection
         if before is not None:
             await before.taken_over()
-        if self.released_s is not None:
-            self._feed.returned(asyncio.get_running_loop().time() - self.released_s)
         self.released_s = None
         self._decoder.forget_rest()
 

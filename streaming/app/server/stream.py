@@ -7,6 +7,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 from starlette.routing import BaseRoute, WebSocketRoute
@@ -25,7 +26,7 @@ from .messages import (
     parse_message,
     parse_opening,
 )
-from .refusal import INVALID, POLICY, Refusal
+from .refusal import INVALID, Refusal
 from .service import Service
 
 __all__ = ["Connection", "routes"]
@@ -92,7 +93,7 @@ async def _resume(websocket: WebSocket, service: Service, name: str) -> Connecti
         raise Refusal(
             "unknown_session",
             "the server does not know this session (any more); begin a new one",
-            status=404,
+            status=HTTPStatus.NOT_FOUND,
         )
     if not hmac.compare_digest(has.secret.encode("utf-8", "replace"), session.secret.encode()):
         raise Refusal("wrong_secret", "this is not the secret of the session")
@@ -180,8 +181,10 @@ class Connection:
             self._session.release(self)
         if self._taken_over:
             await self._close(Refusal("taken_over", "another connection resumed the session"))
-        elif refusal is not None or isinstance(sent, Refusal):
-            await self._close(refusal or sent)
+        elif refusal is not None:
+            await self._close(refusal)
+        elif isinstance(sent, Refusal):
+            await self._close(sent)
         elif sent is None:  # all of it
             await self._close(self._session.refusal)
 
@@ -263,7 +266,8 @@ class Connection:
 
     async def _acknowledge(self) -> None:
         session = self._session
-        if session.position - self._acknowledged >= session.acknowledged_every:
+        news = session.position - self._acknowledged
+        if news >= session.acknowledged_every and self._last_seq >= 0:
             self._acknowledged = session.position
             await self._put(json.dumps({"type": "received", "position": session.position}))
 
