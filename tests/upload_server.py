@@ -7,12 +7,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import uvicorn
 from encoded_audio import wav_header
 from fakes import Script, ScriptedBackend, say, worker_for
@@ -85,14 +84,25 @@ class UploadServer:
 
 @contextmanager
 def serve(
-    *backends: ScriptedBackend, limits: Limits | None = None, **settings: Any
+    *backends: ScriptedBackend,
+    worker: BackendPool | None = None,
+    limits: Limits | None = None,
+    **settings: Any,
 ) -> Iterator[UploadServer]:
-    """Serve on loopback; nothing of a request may be left behind at the end."""
+    """Serve on loopback; nothing of a request may be left behind at the end.
+
+    Args:
+        backends: a worker each; one that hears `TALK` by default.
+        worker: instead of them; is closed at the end.
+        limits: bounds.
+        settings: what differs from `make_service`'s.
+    """
+    files = temporary_files()
     with (
-        worker_for(*backends or (ScriptedBackend(TALK),)) as worker,
+        closing(worker) if worker else worker_for(*backends or (ScriptedBackend(TALK),)) as pool,
         socket.create_server(("127.0.0.1", 0)) as listener,
     ):
-        service = make_service(worker, limits, workers=max(1, len(backends)), **settings)
+        service = make_service(pool, limits, workers=max(1, len(backends)), **settings)
         app = Starlette(routes=[*openai_api.routes(service), *whisper_cpp_api.routes(service)])
         config = uvicorn.Config(app, http="h11", lifespan="off", log_config=None, access_log=False)
         server = uvicorn.Server(config)
@@ -102,7 +112,7 @@ def serve(
         try:
             yield UploadServer(service, f"http://127.0.0.1:{port}/", port)
             eventually(lambda: service.uploads.running == 0)
-            eventually(lambda: not temporary_files())
+            eventually(lambda: temporary_files() == files)
         finally:
             server.should_exit = server.force_exit = True
             thread.join(10)
@@ -117,22 +127,15 @@ def eventually(condition: Callable[[], object], within_s: float = 5.0) -> None:
         time.sleep(0.005)
 
 
-def temporary_files() -> list[str]:
+def temporary_files() -> set[str]:
     """Anonymous files that this process holds; none can be seen where there is no /proc."""
-    found = []
+    found = set()
     folder = Path("/proc/self/fd")
     for each in folder.iterdir() if folder.is_dir() else ():
         try:
             target = os.readlink(each)
         except OSError:
             continue
-        if target.endswith("(deleted)") and "/#" in target:
-            found.append(target)
+        if target.endswith("(deleted)"):
+            found.add(target)
     return found
-
-
-def noise(duration_s: float) -> bytes:
-    """A wav file in which something is heard all the time."""
-    samples = np.random.default_rng(1).uniform(-0.3, 0.3, round(duration_s * 16_000))
-    data = (samples * 32767).astype("<i2").tobytes()
-    return wav_header(len(data), rate=16_000) + data

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "UploadEndpoint", "Uploads", "hear", "wished"]
 
 _RETRY_AFTER_S = 10
-_LINGER_S = 2.0
+_LINGER_S = 1.0
 """How long what a refused client still sends is read, so that it gets to read the refusal."""
 _MOST_WORDS = 4_000
 """Characters of a prompt or of hotwords."""
