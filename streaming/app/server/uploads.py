@@ -39,7 +39,7 @@ from ..settings import Settings
 from .access import refusal_response
 from .forms import Form, received_form
 from .limits import Limits
-from .refusal import TRY_LATER, Refusal
+from .refusal import RESTART, TRY_LATER, Refusal
 
 if TYPE_CHECKING:
     from .service import Service
@@ -89,6 +89,8 @@ class Uploads:
         """Held while a file is heard; first come, first served."""
         self.running = 0
         """Uploads that are in, waiting ones included."""
+        self._draining = False
+        self._left = asyncio.Event()
 
     @contextmanager
     def let_in(self) -> Iterator[None]:
@@ -97,6 +99,14 @@ class Uploads:
         Raises:
             Refusal: so many are in already.
         """
+        if self._draining:
+            raise Refusal(
+                "restart",
+                "the server ends; try again once it is back",
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                close_code=RESTART,
+                retry_after_s=_RETRY_AFTER_S,
+            )
         if self._most == 0:
             raise Refusal("no_uploads", "this server takes no files", status=HTTPStatus.FORBIDDEN)
         if self.running >= self._most:
@@ -112,6 +122,16 @@ class Uploads:
             yield
         finally:
             self.running -= 1
+            self._left.set()
+
+    async def drain(self, within_s: float) -> None:
+        """Let nobody in any more, and wait for those that are in, but only so long."""
+        self._draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.running:
+                    self._left.clear()
+                    await self._left.wait()
 
 
 def wished(
@@ -136,7 +156,7 @@ def wished(
         changes["language"] = "auto" if detect or "auto" in codes else ",".join(codes)
     if (prompt := form.get("prompt")) is not None:
         changes["prompt"] = _short("prompt", prompt)
-    words = [*_short("hotwords", form.get("hotwords") or "").split(","), *form.all("keywords")]
+    words = _short("hotwords", ",".join([*form.all("hotwords"), *form.all("keywords")])).split(",")
     if hotwords := tuple(dict.fromkeys(word.strip() for word in words if word.strip())):
         changes["hotwords"] = hotwords
     if settings.english_only and (translate or set(codes) - {"en", "auto"}):
@@ -241,8 +261,7 @@ class UploadEndpoint:
         """Answer one request."""
         body = _Body(receive)
         sending = _Sending(send, self._service.limits.request_s)
-        # Whoever went away, or does not take the answer, gets none.
-        with contextlib.suppress(ClientDisconnect, TimeoutError):
+        with contextlib.suppress(ClientDisconnect):  # nobody is there to be answered
             try:
                 with self._service.uploads.let_in():
                     limits = self._service.limits
@@ -251,7 +270,9 @@ class UploadEndpoint:
             except StreamingError as error:
                 if sending.begun:
                     raise
-                await _refuse(error, scope, body, sending)
+                refusal = _refusal(error)
+                self._service.metrics.refused(refusal.code)
+                await _refuse(refusal, scope, body, sending)
 
 
 class _Body:
@@ -268,7 +289,7 @@ class _Body:
 
 
 class _Sending:
-    """Sends a response to a client that reads it; raises TimeoutError where it does not."""
+    """Sends a response to a client that reads it; one that does not counts as gone."""
 
     def __init__(self, send: Send, timeout_s: float) -> None:
         self._send = send
@@ -277,8 +298,11 @@ class _Sending:
 
     async def __call__(self, message: Message) -> None:
         self.begun = True
-        async with asyncio.timeout(self._timeout_s):
-            await self._send(message)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._send(message)
+        except TimeoutError:
+            raise ClientDisconnect from None
 
 
 async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
@@ -300,19 +324,22 @@ async def _gone(receive: Receive) -> None:
         pass
 
 
-async def _refuse(error: StreamingError, scope: Scope, body: _Body, send: Send) -> None:
+def _refusal(error: StreamingError) -> Refusal:
+    if isinstance(error, Refusal):
+        return error
+    return Refusal("internal", str(error), status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+async def _refuse(refusal: Refusal, scope: Scope, body: _Body, send: Send) -> None:
     """Say no; a client that is still sending gets a moment to notice.
 
     A socket that is closed while bytes wait unread is reset, and what was said on it lost.
     """
-    refusal = error
-    if not isinstance(refusal, Refusal):
-        refusal = Refusal("internal", str(error), status=HTTPStatus.INTERNAL_SERVER_ERROR)
     response = refusal_response(refusal)
-    response.headers["connection"] = "close"
     if body.ended:
         await response(scope, body, send)
         return
+    response.headers["connection"] = "close"
     headers = {"type": "http.response.start", "status": response.status_code}
     await send({**headers, "headers": response.raw_headers})
     await send({"type": "http.response.body", "body": response.body, "more_body": True})
