@@ -1,16 +1,18 @@
-"""Temporary."""
+"""Captions for viewers who come to a server that is there already: `sinks.captions` less its own.
+
+A `Publisher` is a sink. For every WebSocket that a viewer opens, the server calls
+
+.. code-block:: python
+
+    await publisher.follow(lambda data: socket.send_text(data.decode()), incoming)
+
+with what the viewer sends as ``incoming``, and it answers requests for the page with `page_for`.
+What viewers get, and what the page's address may ask for, is told in `sinks.captions`.
+"""
 
 from __future__ import annotations
-from typing import Any, Self
-from streaming.events import Event
 
+from ._captions.publisher import Publisher, TooManyViewersError
+from ._captions.wire import Answer, page_for
 
-class Publisher:
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc_info: Any) -> None:
-        pass
-
-    async def write(self, event: Event) -> None:
-        pass
+__all__ = ["Answer", "Publisher", "TooManyViewersError", "page_for"]

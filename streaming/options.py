@@ -65,6 +65,9 @@ class TranscriberOptions:
     """Audio that trimming keeps before the end of the window."""
     max_utterance_s: float = 30.0
     """Longest utterance; speech that goes on continues in the next one."""
+    partials: bool = True
+    """Show the text while an utterance runs. False hears each one when it is over, and so only
+    once: for recordings that nobody watches."""
     language: str | None = None
     """None detects it, once per utterance."""
     candidates: tuple[str, ...] = ()

@@ -244,6 +244,8 @@ class Transcriber:
         utterance = self._open
         if utterance is None:
             return None
+        if not self._options.partials and audio_end - utterance.window_start < self.limit_samples:
+            return None
         if (
             not self._language_of(utterance)
             and audio_end - utterance.window_start < _DETECT_SAMPLES

@@ -7,11 +7,21 @@ from typing import Any
 
 from ...errors import StreamingError
 
-__all__ = ["INTERNAL", "INVALID", "POLICY", "RESTART", "TRY_LATER", "UNSUPPORTED", "Refusal"]
+__all__ = [
+    "INTERNAL",
+    "INVALID",
+    "POLICY",
+    "RESTART",
+    "TOO_BIG",
+    "TRY_LATER",
+    "UNSUPPORTED",
+    "Refusal",
+]
 
 UNSUPPORTED = 1003
 INVALID = 1007
 POLICY = 1008
+TOO_BIG = 1009
 INTERNAL = 1011
 RESTART = 1012
 TRY_LATER = 1013

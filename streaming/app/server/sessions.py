@@ -58,7 +58,7 @@ class Sessions:
             raise _later("not_ready", "the model is still being loaded")
         self._make_room()
         self._load.admit()
-        captions = Publisher()
+        captions = Publisher(max_viewers=self._limits.max_viewers)
         session = LiveSession(
             opening,
             client,
