@@ -18,6 +18,7 @@ __all__ = [
     "cluster",
     "element",
     "ogg",
+    "ogg_page",
     "opus_packets",
     "simple_block",
     "webm",
@@ -59,6 +60,17 @@ def ogg(samples: NDArray[np.float32], codec: str = "libopus") -> bytes:
     return file.getvalue()
 
 
+def ogg_page(stream: int) -> bytes:
+    """One that begins a stream of that number, and holds a byte of nothing."""
+    page = b"OggS" + struct.pack("<BBqIIIBBB", 0, 2, 0, stream, 0, 0, 1, 1, 0)
+    checksum = 0
+    for byte in page:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1) ^ (0x104C11DB7 if checksum & 0x80000000 else 0)
+    return page[:22] + struct.pack("<I", checksum) + page[26:]
+
+
 def webm(packets: Sequence[bytes], start_ms: int = 0) -> bytes:
     """As a browser's MediaRecorder writes it: no sizes, a cluster a second."""
     clusters = []
@@ -74,7 +86,7 @@ def webm_head(codec: bytes = b"A_OPUS", extra: bytes = b"", channels: int = 1) -
     Args:
         codec: of the one track.
         extra: elements after the tracks.
-        channels: of the track.
+        channels: of the one track.
     """
     private = b"OpusHead" + struct.pack("<BBHIHB", 1, channels, PRE_SKIP, OPUS_RATE, 0, 0)
     track = element(

@@ -19,7 +19,6 @@ import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
-from av.container import InputContainer
 
 from sources._resample import Resampler, mix_down
 
@@ -53,7 +52,8 @@ OPTIONS = {
 class OpusDecoder:
     """A container's bytes, cut anywhere; a `streaming.app.server.decoders.Decoder`.
 
-    Damage costs what is damaged, filled with silence where timestamps show how long it was.
+    Damage costs Ogg what is damaged, and WebM, which has no marks to find back to, often more;
+    it becomes silence where the timestamps after it show how long it was.
     A decoder belongs to one event loop.
     """
 
@@ -133,10 +133,8 @@ class OpusDecoder:
                 if self._held > samples_from_seconds(MAX_PUSH_S):
                     raise _bad(f"more than {MAX_PUSH_S} s of audio in one frame; send shorter ones")
                 self._decoded.append(samples)
-            if self._inlet.barren:
-                raise _bad(f"this Opus cannot be decoded: {BARREN}")
             if not self._inlet.ended:
-                raise _bad("the container ended; begin a new session for another one")
+                raise _bad(f"this Opus cannot be decoded further: {BARREN}")
         except av.FFmpegError as error:
             reason = BARREN if self._inlet.barren else error.strerror
             self._error = _bad(f"this Opus cannot be decoded: {reason}")
@@ -238,32 +236,16 @@ def _frames(inlet: _Inlet) -> Iterator[AudioFrame]:
     with av.open(
         inlet, "r", format=FORMATS[head], options=OPTIONS, metadata_errors="ignore"
     ) as container:
-        stream = _opus_stream(container)
-        while not inlet.stopped:
-            before = inlet.taken
-            try:
-                yield from _decoded(container, stream, inlet)
+        stream = container.streams.best("audio")
+        if not isinstance(stream, AudioStream) or stream.codec_context is None:
+            raise _bad("no Opus in this container")
+        if (codec := stream.codec_context.codec.canonical_name) != "opus":
+            raise _bad(f"the audio is {codec}, not Opus")
+        for packet in container.demux(stream):
+            if inlet.stopped:
                 return
+            try:
+                frames = packet.decode()
             except av.FFmpegError:
-                if inlet.taken == before:  # it does not get past this place
-                    raise
-
-
-def _opus_stream(container: InputContainer) -> AudioStream:
-    stream = container.streams.best("audio")
-    if not isinstance(stream, AudioStream) or stream.codec_context is None:
-        raise _bad("no audio in this container")
-    if (codec := stream.codec_context.codec.canonical_name) != "opus":
-        raise _bad(f"the audio is {codec}, not Opus")
-    return stream
-
-
-def _decoded(container: InputContainer, stream: AudioStream, inlet: _Inlet) -> Iterator[AudioFrame]:
-    for packet in container.demux(stream):
-        if inlet.stopped:
-            return
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            continue
-        yield from (frame for frame in frames if frame.samples)
+                continue
+            yield from (frame for frame in frames if frame.samples)
