@@ -24,6 +24,7 @@ _ALL = (
     "compare",
     "hotwords",
     "sessions",
+    "server",
     "memory",
     "start_up",
     "overhead",

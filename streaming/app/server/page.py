@@ -1,0 +1,7 @@
+"""Temporary."""
+
+from starlette.routing import BaseRoute
+
+
+def routes() -> list[BaseRoute]:
+    return []
