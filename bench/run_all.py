@@ -24,11 +24,13 @@ _ALL = (
     "compare",
     "hotwords",
     "sessions",
+    "server",
     "memory",
     "start_up",
     "overhead",
     "echo",
     "captions",
+    "resume",
 )
 _TARGETS = (_HERE / "README.md", _HERE.parent / "README.md")
 

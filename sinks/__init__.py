@@ -28,8 +28,8 @@ line that says what failed, where the destination fails. Leaving must work after
 and under cancellation, and must then not take longer than about a second.
 
 The built-in ones: `sinks.terminal`, `sinks.notices`, `sinks.text`, `sinks.jsonl`,
-`sinks.subtitles`, `sinks.captions`, `sinks.mqtt`, `sinks.exec`, `sinks.callback`,
-`sinks.discard`.
+`sinks.subtitles`, `sinks.captions`, `sinks.publisher`, `sinks.mqtt`, `sinks.exec`,
+`sinks.callback`, `sinks.discard`.
 '''
 
 from __future__ import annotations

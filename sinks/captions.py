@@ -38,12 +38,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from streaming.errors import ConfigurationError, SinkError
-from streaming.events import Event, Notice, event_to_json
+from streaming.events import Event, Notice
 
 from ._captions.address import parse_address, reason
-from ._captions.board import Board
-from ._captions.viewer import Viewer
-from ._captions.wire import answer, is_loopback, message
+from ._captions.publisher import Publisher, TooManyViewersError
+from ._captions.wire import answer, is_loopback
 from ._report import log_notice
 
 if TYPE_CHECKING:
@@ -64,8 +63,6 @@ _SEND_BUFFER = 65_536
 that a viewer who fell behind would have to read first."""
 _MOST_INCOMING = 1024
 """Bytes of a message from a viewer. It is not read, but it has to arrive."""
-_INCOMING_EVERY_S = 0.05
-"""A viewer that sends without end is slowed down to one message in this time."""
 _MORE_CONNECTIONS = 64
 """Connections besides the viewers': requests for the page, viewers that are turned away."""
 _TOO_MANY = 1013  # "try again later"
@@ -101,30 +98,24 @@ class CaptionsSink:
         max_viewers: int = 100,
         stall_limit_s: float = 15.0,
     ) -> None:
-        if not 0 <= clear_after_s <= 3600:
-            raise ConfigurationError(
-                f"captions can be cleared after 0 (never) to 3600 s, not {clear_after_s:g}"
-            )
-        if max_viewers < 1 or stall_limit_s <= 0:
-            raise ConfigurationError("captions need at least one viewer and some patience")
+        if max_viewers < 1:
+            raise ConfigurationError("captions need at least one viewer")
         self.url = ""
         """Where the page is, once entered."""
         self.report: Callable[[Notice], None] = log_notice
         """Tells of this sink's own troubles; the pipeline replaces it."""
         self._host, self._port = host, port
-        self._clear_after_s = clear_after_s
         self._max_viewers = max_viewers
-        self._stall_limit_s = stall_limit_s
         self._names = ["localhost"]
-        self._board = Board()
-        self._viewers: set[Viewer] = set()
+        self._publisher = Publisher(
+            clear_after_s=clear_after_s, max_viewers=max_viewers, stall_limit_s=stall_limit_s
+        )
         self._connections: set[ServerConnection] = set()
         self._told = False
         self._server: Server | None = None
 
     async def __aenter__(self) -> Self:
-        self._clock = asyncio.get_running_loop().time
-        self._board = Board()
+        await self._publisher.__aenter__()
         self._server = server = await self._serve()
         address, port = server.sockets[0].getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
@@ -155,8 +146,7 @@ class CaptionsSink:
 
         _let_nobody_in(server)
         server.close(close_connections=False)
-        for viewer in self._viewers:
-            viewer.end()
+        self._publisher.end()
         for connection in list(self._connections):
             if connection.state is State.CONNECTING:  # browsers open some in advance
                 connection.transport.close()
@@ -169,18 +159,7 @@ class CaptionsSink:
 
     async def write(self, event: Event) -> None:
         """Hand the event to all viewers; does not wait for any of them."""
-        changed = self._board.push(event, self._clock())
-        if not self._viewers:
-            return
-        messages = [event_to_json(event).encode("utf-8", "replace")]
-        if changed is not None:
-            messages.append(message(changed))
-        for viewer in self._viewers:
-            viewer.put(messages)
-
-    def _snapshot(self) -> bytes:
-        body = self._board.snapshot(self._clock())
-        return message({"type": "snapshot", "clear_after_s": self._clear_after_s, **body})
+        await self._publisher.write(event)
 
     # -- the server ---------------------------------------------------------------------------
 
@@ -248,25 +227,16 @@ class CaptionsSink:
         """Serve one viewer from its handshake to its end."""
         from websockets.exceptions import ConnectionClosed
 
-        if len(self._viewers) >= self._max_viewers:
-            self._turn_away()
-            await connection.close(_TOO_MANY, f"there are {self._max_viewers} viewers already")
-            return
-        viewer = Viewer(self._snapshot, self._stall_limit_s)
-        self._viewers.add(viewer)
-        if self._server is None:  # it came while the others were leaving
-            viewer.end()
-        ignoring = asyncio.create_task(_ignore(connection, viewer))
         try:
-            await viewer.feed(lambda data: connection.send(data, text=True))
+            await self._publisher.follow(lambda data: connection.send(data, text=True), connection)
             await connection.close(1000, "the session has ended")
+        except TooManyViewersError as error:
+            self._turn_away()
+            await connection.close(_TOO_MANY, str(error))
         except TimeoutError:
             connection.transport.abort()
         except ConnectionClosed:
             pass
-        finally:
-            self._viewers.discard(viewer)
-            ignoring.cancel()
 
     def _turn_away(self) -> None:
         if not self._told:
@@ -291,16 +261,3 @@ async def _closed(server: Server, limit_s: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(limit_s):
             await server.wait_closed()
-
-
-async def _ignore(connection: ServerConnection, viewer: Viewer) -> None:
-    """Take what the viewer sends, and notice when it goes."""
-    from websockets.exceptions import ConnectionClosed
-
-    try:
-        async for _ in connection:
-            await asyncio.sleep(_INCOMING_EVERY_S)
-    except ConnectionClosed:
-        pass
-    finally:
-        viewer.leave()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from streaming.errors import SourceError
 
-from ._open import Header, Media, open_media, read_failure
+from ._open import Header, Location, Media, open_media, read_failure
 from ._part import WHOLE, Part
 from ._resample import full_scale, mix_down
 
@@ -72,7 +72,7 @@ class BeyondEndError(SourceError):
 
 
 def decode(
-    location: str,
+    location: Location,
     part: Part = WHOLE,
     *,
     split: bool = False,
@@ -86,7 +86,7 @@ def decode(
     to a millisecond, and so is a place in it.
 
     Args:
-        location: a path or a URL.
+        location: a path, a URL or an open file.
         part: what of it.
         split: keep both channels of a stereo recording instead of mixing all.
         options: FFmpeg's, for a URL.

@@ -18,7 +18,7 @@ from ._resample import Resampler
 
 if TYPE_CHECKING:
     from ._decode import Block
-    from ._open import Header
+    from ._open import Header, Location
 
 __all__ = ["chunks", "cut"]
 
@@ -26,7 +26,7 @@ N = TypeVar("N", bound=Notice)
 
 
 def chunks(
-    location: str,
+    location: Location,
     *chunkers: Chunker,
     part: Part = WHOLE,
     opened: Callable[[Header], None] = lambda header: None,
@@ -34,7 +34,7 @@ def chunks(
     """Decode, resample and cut a file; blocking. An error comes after all the audio before it.
 
     Args:
-        location: a path.
+        location: a path or an open file.
         chunkers: one mixes all channels; two take the left and the right one of a stereo
             recording, and the chunks of each yielded pair have the same place and length.
         part: what of it; time counts from its start.

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import BinaryIO, Literal
 from urllib.parse import urlsplit
 
 import av
@@ -18,7 +18,10 @@ from streaming.errors import SourceError
 
 from ._address import is_url, shown
 
-__all__ = ["Header", "Kind", "Media", "open_media", "read_failure"]
+__all__ = ["Header", "Kind", "Location", "Media", "open_media", "read_failure"]
+
+Location = str | BinaryIO
+"""A path, a URL, or an open file that can be sought in, which may come from a stranger."""
 
 OPEN_TIMEOUT_S = 15.0
 """How long a server may take to answer."""
@@ -29,6 +32,14 @@ EXACT_FORMATS = frozenset({"wav", "w64", "flac", "aiff", "caf", "mov", "matroska
 where it carries a Xing or VBRI header."""
 TELLING_FORMATS = EXACT_FORMATS | {"mp3", "ogg", "hls"}
 """Formats whose length is good enough to show how far one is."""
+PLAIN_FORMATS = (
+    "aac ac3 aiff amr amrnb amrwb ape asf au avi caf eac3 flac flv matroska mov mp3 mpeg mpegts "
+    "ogg tta voc w64 wav wv"
+)
+"""What an open file may be. Playlists and scripts are left out: they name files and addresses
+that FFmpeg would read in the name of whoever runs this."""
+HEAD_BYTES = 1 << 16
+"""Of a file, in which it is looked for what FFmpeg does not tell."""
 DEFAULT_OPTIONS = {"rtsp_flags": "prefer_tcp"}
 """FFmpeg would ask for UDP first, which loses audio and does not pass firewalls."""
 
@@ -72,17 +83,17 @@ def read_failure(error: av.FFmpegError) -> str:
     return str(error.strerror)
 
 
-def open_media(location: str, options: Mapping[str, str] | None = None) -> Media:
-    """Open a file or URL; blocks. Close its container.
+def open_media(location: Location, options: Mapping[str, str] | None = None) -> Media:
+    """Open a file or URL; blocks. Close its container; an open file stays open.
 
     Args:
-        location: a path or a URL.
+        location: a path, a URL or an open file.
         options: FFmpeg's, for a URL.
 
     Raises:
         SourceError: it cannot be opened or holds no audio that can be read.
     """
-    name = shown(location)
+    name = shown(location) if isinstance(location, str) else "the file"
     container = _open(location, name, options or {})
     try:
         stream = _audio_stream(container, name)
@@ -96,8 +107,16 @@ def open_media(location: str, options: Mapping[str, str] | None = None) -> Media
     )
 
 
-def _open(location: str, name: str, options: Mapping[str, str]) -> InputContainer:
-    if is_url(location):
+def _open(location: Location, name: str, options: Mapping[str, str]) -> InputContainer:
+    target: Location
+    timeout: tuple[float, float] | None
+    if not isinstance(location, str):
+        if not location.seek(0, os.SEEK_END):
+            raise SourceError(_empty(name))
+        location.seek(0)
+        target, timeout = location, None
+        options = {**options, "format_whitelist": PLAIN_FORMATS.replace(" ", ",")}
+    elif is_url(location):
         target, timeout = location, (OPEN_TIMEOUT_S, READ_TIMEOUT_S)
         if urlsplit(location).scheme.startswith("rtsp"):
             options = {**DEFAULT_OPTIONS, **options}
@@ -110,7 +129,7 @@ def _open(location: str, name: str, options: Mapping[str, str]) -> InputContaine
         return av.open(
             target, "r", options=dict(options), timeout=timeout, metadata_errors="ignore"
         )
-    except av.InvalidDataError as error:
+    except (av.InvalidDataError, av.ArgumentError) as error:  # the latter: not of PLAIN_FORMATS
         raise SourceError(
             f"{name} is not audio that FFmpeg can read, or its header is damaged; "
             "convert it to wav, flac, mp3, ogg, ..."
@@ -135,7 +154,11 @@ def _check_file(location: str, name: str) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise SourceError(f"{name} is a directory; name an audio file in it")
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-        raise SourceError(f"{name} is empty (0 bytes); record or copy it again")
+        raise SourceError(_empty(name))
+
+
+def _empty(name: str) -> str:
+    return f"{name} is empty (0 bytes); record or copy it again"
 
 
 def _audio_stream(container: InputContainer, name: str) -> AudioStream:
@@ -156,13 +179,13 @@ def _audio_stream(container: InputContainer, name: str) -> AudioStream:
 
 
 def _header(
-    container: InputContainer, stream: AudioStream, location: str, declared_s: float | None
+    container: InputContainer, stream: AudioStream, location: Location, declared_s: float | None
 ) -> Header:
     formats = set(container.format.name.split(","))
     kind: Kind = "recording"
     if formats & {"rtsp", "rtp", "sdp"}:
         kind = "rtsp"
-    elif is_url(location) and container.duration is None:
+    elif isinstance(location, str) and is_url(location) and container.duration is None:
         if "hls" in formats:
             kind = "hls"
         elif container.size < 0:
@@ -179,7 +202,7 @@ def _header(
     return Header(kind=kind, length_s=length_s)
 
 
-def _declared_s(container: InputContainer, stream: AudioStream, location: str) -> float | None:
+def _declared_s(container: InputContainer, stream: AudioStream, location: Location) -> float | None:
     """Length by the header, or None where it says nothing or only has an estimate."""
     formats = set(container.format.name.split(","))
     declared_s: float | None = None
@@ -187,18 +210,28 @@ def _declared_s(container: InputContainer, stream: AudioStream, location: str) -
         declared_s = float(stream.duration * stream.time_base)
     elif container.duration and len(container.streams) == 1:
         declared_s = container.duration / 1_000_000
-    if declared_s is None or not os.path.isfile(location):
+    if declared_s is None or (isinstance(location, str) and not os.path.isfile(location)):
         return declared_s if formats & EXACT_FORMATS else None
     if "mp3" in formats:
-        with open(location, "rb") as file:
-            head = file.read(1 << 16)
+        head, _ = _head(location)
         return declared_s if any(tag in head for tag in (b"Xing", b"Info", b"VBRI")) else None
     if "wav" in formats:
         # FFmpeg takes a cut wav file's length from what is there; the header tells the rest.
-        with open(location, "rb") as file:
-            head = file.read(8)
-        size = os.path.getsize(location)
-        riff = 8 + int.from_bytes(head[4:], "little") if head[:4] == b"RIFF" else 0
+        head, size = _head(location)
+        riff = 8 + int.from_bytes(head[4:8], "little") if head[:4] == b"RIFF" else 0
         if size < riff < 0x7FF0_0000:  # recorders write a size near 2 or 4 GiB for "unknown"
             declared_s *= riff / size
     return declared_s if formats & EXACT_FORMATS else None
+
+
+def _head(location: Location) -> tuple[bytes, int]:
+    """The beginning of a file, and its size."""
+    if isinstance(location, str):
+        with open(location, "rb") as file:
+            return _head(file)
+    place = location.tell()
+    size = location.seek(0, os.SEEK_END)
+    location.seek(0)
+    head = location.read(HEAD_BYTES)
+    location.seek(place)
+    return head, size

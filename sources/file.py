@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import closing
+from typing import TYPE_CHECKING, BinaryIO
 
 from streaming.audio import AudioChunk
 from streaming.errors import ConfigurationError
@@ -15,6 +16,9 @@ from ._media_chunks import chunks
 from ._pace import Pace, Pacer
 from ._part import Part
 from ._threaded import ThreadedSource
+
+if TYPE_CHECKING:
+    from ._open import Location
 
 __all__ = ["FileSource"]
 
@@ -27,7 +31,9 @@ class FileSource(ThreadedSource[AudioChunk]):
     off, what decodes comes first and the error, which names the second, after it.
 
     Args:
-        path: a file.
+        path: a file; or one that is open and can be sought in. That one may be from anybody: it
+            is read only as a plain recording, not as a playlist that names other files. It is
+            not closed here, and nobody else may use it meanwhile.
         pace: "realtime" hands out each chunk when it would come from a microphone; "fast"
             and "simulated" do not wait.
         chunk_s: length of a chunk in seconds.
@@ -42,23 +48,24 @@ class FileSource(ThreadedSource[AudioChunk]):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | BinaryIO,
         *,
         pace: Pace = "realtime",
         chunk_s: float = 0.1,
         start_s: float = 0.0,
         duration_s: float | None = None,
     ) -> None:
-        if is_url(os.fspath(path)):
+        location = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+        if isinstance(location, str) and is_url(location):
             raise ConfigurationError(
-                f"{shown(os.fspath(path))} is an address, not a file; a MediaSource reads it"
+                f"{shown(location)} is an address, not a file; a MediaSource reads it"
             )
         part = Part(start_s, duration_s)
-        items = self._chunks(os.fspath(path), Chunker(chunk_s), part)
+        items = self._chunks(location, Chunker(chunk_s), part)
         super().__init__(items, part=part, pacer=Pacer(pace))
 
     def _chunks(
-        self, location: str, chunker: Chunker, part: Part
+        self, location: Location, chunker: Chunker, part: Part
     ) -> Generator[AudioChunk, None, None]:
         with closing(chunks(location, chunker, part=part, opened=self._opened)) as found:
             for (chunk,) in found:

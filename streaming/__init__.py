@@ -49,7 +49,7 @@ from .events import (
     event_to_json,
 )
 from .group import PipelineGroup
-from .options import TranscriberOptions, VadOptions
+from .options import Configure, TranscriberOptions, VadOptions
 from .pipeline import Pipeline
 from .protocols import Status
 from .session import Session, SessionParts
@@ -65,6 +65,7 @@ __all__ = [
     "AudioDropped",
     "BackendPool",
     "Committed",
+    "Configure",
     "Event",
     "Final",
     "Flush",

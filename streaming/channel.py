@@ -13,6 +13,7 @@ from typing import Literal
 
 from .audio import AudioChunk, Flush
 from .events import Notice
+from .options import Configure
 from .protocols import SourceItem
 
 __all__ = ["Channel", "ChannelClosed", "ChannelStatistics"]
@@ -84,7 +85,10 @@ class Channel:
             self._waiting += len(item.samples)
             self._peak = max(self._peak, self._waiting)
         elif not (isinstance(item, Flush) and self._items and isinstance(self._items[-1], Flush)):
-            self._items.append(item)  # a second flush with no audio between says nothing new
+            # A second flush with no audio between says nothing new, and the last wish counts.
+            if isinstance(item, Configure) and self._items and type(self._items[-1]) is Configure:
+                self._items.pop()
+            self._items.append(item)
             self._forget_notices()
         self._readable.set()
 
@@ -107,6 +111,12 @@ class Channel:
         while not self._items and not self._closed:
             self._readable.clear()
             await self._readable.wait()
+
+    def shed(self, most_samples: int) -> None:
+        """Drop the oldest chunks until no more audio than that waits."""
+        while self._waiting > most_samples:
+            self._drop()
+        self._writable.set()
 
     def close(self, error: BaseException | None = None) -> None:
         """No more items. What is in the channel is still read, then ``error`` is raised.

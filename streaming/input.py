@@ -122,7 +122,7 @@ class Input:
                     self.error = end if isinstance(end, SourceError) else None
                     pending = None
                     break
-                if self._paused and not isinstance(item, Notice):
+                if self._paused and isinstance(item, AudioChunk | Flush):
                     discarded = True
                     continue
                 if discarded and isinstance(item, AudioChunk):

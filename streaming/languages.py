@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .errors import ConfigurationError
 
-__all__ = ["LANGUAGES", "parse_languages"]
+__all__ = ["LANGUAGES", "LANGUAGE_NAMES", "parse_languages"]
 
-LANGUAGES = frozenset(
-    """
-    af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw
-    he hi hr ht hu hy id is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt
-    my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq sr su sv sw ta te tg th tk tl
-    tr tt uk ur uz vi yi yo yue zh
-    """.split()  # noqa: SIM905 - a list of strings would be ten times as long
-)
+_NAMES = """
+    af:afrikaans am:amharic ar:arabic as:assamese az:azerbaijani ba:bashkir be:belarusian
+    bg:bulgarian bn:bengali bo:tibetan br:breton bs:bosnian ca:catalan cs:czech cy:welsh
+    da:danish de:german el:greek en:english es:spanish et:estonian eu:basque fa:persian
+    fi:finnish fo:faroese fr:french gl:galician gu:gujarati ha:hausa haw:hawaiian he:hebrew
+    hi:hindi hr:croatian ht:haitian_creole hu:hungarian hy:armenian id:indonesian is:icelandic
+    it:italian ja:japanese jw:javanese ka:georgian kk:kazakh km:khmer kn:kannada ko:korean
+    la:latin lb:luxembourgish ln:lingala lo:lao lt:lithuanian lv:latvian mg:malagasy mi:maori
+    mk:macedonian ml:malayalam mn:mongolian mr:marathi ms:malay mt:maltese my:myanmar ne:nepali
+    nl:dutch nn:nynorsk no:norwegian oc:occitan pa:punjabi pl:polish ps:pashto pt:portuguese
+    ro:romanian ru:russian sa:sanskrit sd:sindhi si:sinhala sk:slovak sl:slovenian sn:shona
+    so:somali sq:albanian sr:serbian su:sundanese sv:swedish sw:swahili ta:tamil te:telugu
+    tg:tajik th:thai tk:turkmen tl:tagalog tr:turkish tt:tatar uk:ukrainian ur:urdu uz:uzbek
+    vi:vietnamese yi:yiddish yo:yoruba yue:cantonese zh:chinese
+"""
+
+LANGUAGE_NAMES: Mapping[str, str] = {
+    code: name.replace("_", " ") for code, name in (each.split(":") for each in _NAMES.split())
+}
+"""English names, as Whisper's own tokenizer has them, by code."""
+
+LANGUAGES = frozenset(LANGUAGE_NAMES)
 """Codes, mostly ISO 639-1, as whisper.cpp spells them."""
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from .errors import ConfigurationError
 
-__all__ = ["TranscriberOptions", "VadOptions"]
+__all__ = ["Configure", "TranscriberOptions", "VadOptions"]
 
 
 def _in_range(name: str, value: float, low: float, high: float, unit: str = " s") -> None:
@@ -65,6 +65,9 @@ class TranscriberOptions:
     """Audio that trimming keeps before the end of the window."""
     max_utterance_s: float = 30.0
     """Longest utterance; speech that goes on continues in the next one."""
+    partials: bool = True
+    """Show the text while an utterance runs. False hears each one when it is over, and so only
+    once: for recordings that nobody watches."""
     language: str | None = None
     """None detects it, once per utterance."""
     candidates: tuple[str, ...] = ()
@@ -95,3 +98,14 @@ class TranscriberOptions:
     def whole_prompt(self) -> str:
         """Hotwords and prompt, as the model gets them."""
         return ", ".join([*self.hotwords, self.prompt]).strip(", ")
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """A source's request to hear what follows in another way; it closes the utterance first.
+
+    Language, candidates, task, prompt and hotwords are taken over. Windows and cadence stay as
+    they were, and so does what a final model is told.
+    """
+
+    options: TranscriberOptions

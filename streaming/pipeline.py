@@ -63,6 +63,7 @@ class Pipeline:
             sources are made to wait once eight utterances do, at pace realtime not for its
             loading; if it fails then, the run goes on without it and `run` raises at the end.
         owns_final_worker: the same for that one.
+        session: its opaque, unique name; a fresh one otherwise.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Pipeline:
         owns_worker: bool = False,
         final_worker: BackendPool | None = None,
         owns_final_worker: bool = False,
+        session: str | None = None,
     ) -> None:
         if pass_cost_s is not None and pace != "simulated":
             raise ConfigurationError("--pass-cost needs --pace simulated")
@@ -90,6 +92,7 @@ class Pipeline:
         self._sinks = list(sinks)
         self.pace = pace
         self._pass_cost_s = pass_cost_s
+        self._name = session or ("simulated" if pass_cost_s is not None else uuid.uuid4().hex)
         self._final_worker = final_worker
         self._owned = [
             each
@@ -225,7 +228,7 @@ class Pipeline:
             raise RuntimeError("use the pipeline as an async context manager")
         fixed = self._pass_cost_s is not None
         started = SessionStarted(
-            session="simulated" if fixed else uuid.uuid4().hex,
+            session=self._name,
             started_at=(datetime.fromtimestamp(0, UTC) if fixed else datetime.now(UTC)).isoformat(
                 timespec="milliseconds"
             ),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from .audio import AudioChunk, Flush, Samples
 from .events import Event, FinalReason, Notice, Word
+from .options import Configure
 from .timeline import HOP_SAMPLES
 
 __all__ = [
@@ -40,9 +41,9 @@ __all__ = [
 ]
 
 
-SourceItem: TypeAlias = AudioChunk | Flush | Notice
-"""What a source yields: audio, a request to close the utterance, or a word to people about
-the input ("unplugged?"), not yet stamped."""
+SourceItem: TypeAlias = AudioChunk | Flush | Configure | Notice
+"""What a source yields: audio, a request to close the utterance or to hear it in another way, or
+a word to people about the input ("unplugged?"), not yet stamped."""
 
 
 @runtime_checkable
@@ -144,6 +145,10 @@ class Status:
     """Median delay of the words committed last; None at pace fast, where nothing is awaited."""
     real_time_factor: float = 0.0
     """Compute time per second of audio so far."""
+    heard_s: float = 0.0
+    """Audio taken, without what was lost."""
+    compute_s: float = 0.0
+    """Compute time so far."""
 
 
 class VoiceActivityDetector(Protocol):

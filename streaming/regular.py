@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .audio import AudioChunk, Flush, Samples
+from .options import Configure
 from .protocols import SourceItem
 from .session import PIECE_SAMPLES
 
@@ -29,7 +30,7 @@ class Regular:
     def push(self, item: SourceItem) -> Iterator[SourceItem]:
         """Take the next item; yields what is complete."""
         if not isinstance(item, AudioChunk):
-            if isinstance(item, Flush):
+            if isinstance(item, Flush | Configure):
                 yield from self.flush()
             yield item
             return

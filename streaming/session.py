@@ -38,7 +38,7 @@ from .events import (
 )
 from .mel import IncrementalMel
 from .metrics import SessionMetrics
-from .options import TranscriberOptions, VadOptions
+from .options import Configure, TranscriberOptions, VadOptions
 from .protocols import (
     Activity,
     CommitPolicy,
@@ -177,7 +177,6 @@ class Session:
         self._transcriber = Transcriber(
             parts.options, parts.commit_policy, parts.trim_policy, self._quietest_point
         )
-        self._options = parts.options
         endpoint = _Bounded(parts.endpoint_policy, parts.options.max_utterance_s)
         self._frame_samples = parts.vad.frame_samples
         self._segmenter = Segmenter(parts.vad, parts.vad_options, endpoint)
@@ -200,11 +199,13 @@ class Session:
         return self._stamp([self._started], clock_s)
 
     def take(self, item: SourceItem, clock_s: float) -> list[Event]:
-        """Take a piece of what the source yields, as `feed` and `flush` do."""
+        """Take a piece of what the source yields, as `feed`, `flush` and `configure` do."""
         if isinstance(item, AudioChunk):
             return self.feed(item, clock_s)
         if isinstance(item, Flush):
             return self.flush(clock_s)
+        if isinstance(item, Configure):
+            return self.configure(item.options, clock_s)
         return self.say([item], clock_s)
 
     def feed(self, chunk: AudioChunk, clock_s: float) -> list[Event]:
@@ -227,6 +228,12 @@ class Session:
         self._end_stretch(events, reason)
         self._begin_stretch(self.audio_end)
         return self._stamp(events, clock_s)
+
+    def configure(self, options: TranscriberOptions, clock_s: float) -> list[Event]:
+        """Hear what follows in another way: see `Configure`. Closes the running utterance."""
+        events = self.flush(clock_s)
+        self._transcriber.configure(options, self.audio_end)
+        return events
 
     def finish(self, clock_s: float) -> list[Event]:
         """The input has ended. Passes may still be due; then comes `end`."""
@@ -286,13 +293,13 @@ class Session:
         return Window(
             start_sample=sample_of_frame(first, origin),
             mel=mel.window(first, max(end, first)),
-            prompt=self._options.whole_prompt,
+            prompt=due.options.whole_prompt,
             context=due.context,
             prefix=due.prefix,
             language=due.language,
-            candidates=self._options.candidates,
+            candidates=due.options.candidates,
             fallback_language=due.fallback_language,
-            task=self._options.task,
+            task=due.options.task,
             careful=due.careful,
         )
 
@@ -341,6 +348,8 @@ class Session:
             behind_s=seconds(behind),
             delay_s=self.metrics.recent_delay_s,
             real_time_factor=self.metrics.real_time_factor,
+            heard_s=seconds(self.metrics.audio_samples),
+            compute_s=self.metrics.compute_s,
         )
 
     def hurry(self) -> None:

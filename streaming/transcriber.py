@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .audio import samples_from_seconds, seconds
 from .cadence import Cadence
@@ -67,6 +67,8 @@ class Pass:
     """Committed text whose audio lies before the window."""
     prefix: tuple[Word, ...]
     """Committed words whose audio lies inside the window."""
+    options: TranscriberOptions
+    """Those of the utterance."""
     language: str | None
     fallback_language: str | None
     careful: bool
@@ -94,6 +96,8 @@ class _Utterance:
     stretch: int
     start_sample: int
     window_start: int
+    options: TranscriberOptions
+    """As they were when it began."""
     language: str | None
     number: int = -1
     """Given when it first shows, so that numbers rise with time."""
@@ -167,7 +171,24 @@ class Transcriber:
         at_s = seconds(at_sample)
         if self._recent and at_s - self._recent[-1].end_s > CONTEXT_GAP_S:
             self._context_from_s = at_s
-        self._open = _Utterance(stretch, at_sample, at_sample, self._options.language)
+        self._open = _Utterance(
+            stretch, at_sample, at_sample, self._options, self._options.language
+        )
+
+    def configure(self, options: TranscriberOptions, at_sample: int) -> None:
+        """Hear utterances after ``at_sample`` in another way; see `Configure`. None may be open."""
+        changed = (options.language, options.task) != (self._options.language, self._options.task)
+        self._options = replace(
+            self._options,
+            language=options.language,
+            candidates=options.candidates,
+            task=options.task,
+            prompt=options.prompt,
+            hotwords=options.hotwords,
+        )
+        if changed:
+            self._language = options.language
+            self._context_from_s = seconds(at_sample)
 
     def close(self, at_sample: int, cover_until: int, reason: FinalReason) -> list[Event]:
         """Speech ended at ``at_sample``; the last pass must reach ``cover_until``."""
@@ -196,7 +217,9 @@ class Transcriber:
             return self._split_at_quiet(utterance, at_sample)
         cut = min(samples_from_seconds(utterance.words[-1].end_s), at_sample)
         cut = max(cut, utterance.start_sample)  # its window reaches back to words of the one before
-        self._open = _Utterance(utterance.stretch, cut, utterance.window_start, utterance.language)
+        self._open = _Utterance(
+            utterance.stretch, cut, utterance.window_start, utterance.options, utterance.language
+        )
         self._open.looped = utterance.looped
         if self._out is not None and self._out[1] is utterance:
             self._out = (self._out[0], self._open)  # the window lives on, and so does its pass
@@ -220,6 +243,8 @@ class Transcriber:
             return self._issue(self._closed[0], self._closed[0].cover_until)
         utterance = self._open
         if utterance is None:
+            return None
+        if not self._options.partials and audio_end - utterance.window_start < self.limit_samples:
             return None
         if (
             not self._language_of(utterance)
@@ -348,6 +373,7 @@ class Transcriber:
             end_sample=end,
             context=context_of(before, end - start),
             prefix=self._inside(seconds(start)),
+            options=utterance.options,
             language=utterance.language or (None if detect else self._language),
             fallback_language=self._language,
             careful=utterance.looped,
@@ -492,7 +518,7 @@ class Transcriber:
         end = until if utterance.end_sample is None else min(until, utterance.end_sample)
         low = max(utterance.window_start + _PROGRESS_SAMPLES, (start + end) // 2)
         cut = self._quietest_point(utterance.stretch, min(low, end), end)
-        rest = _Utterance(utterance.stretch, cut, cut, utterance.language)
+        rest = _Utterance(utterance.stretch, cut, cut, utterance.options, utterance.language)
         if utterance.end_sample is None:
             self._open = rest
             self._closed.append(utterance)
@@ -519,7 +545,7 @@ class Transcriber:
             self._context_from_s = seconds(utterance.start_sample)
             utterance.heard.clear()  # what was heard in the other language agrees with nothing
         utterance.language = hypothesis.language
-        if hypothesis.language_detected:
+        if hypothesis.language_detected and utterance.options is self._options:
             self._language = hypothesis.language
 
     def _language_of(self, utterance: _Utterance) -> str:

@@ -110,7 +110,7 @@ async def _transcribe(pipe: Connection) -> None:
             pipe.send(sink.url)
             await asyncio.to_thread(pipe.recv)
             events = [event async for event in pipeline.events()]
-            waiting = max((len(viewer._waiting) for viewer in sink._viewers), default=0)
+            waiting = max((len(viewer._waiting) for viewer in sink._publisher._viewers), default=0)
     pipe.send(
         Ran(
             [word.committed_s - word.word.end_s for word in committed_words(events)],
@@ -119,7 +119,7 @@ async def _transcribe(pipe: Connection) -> None:
             {
                 "sockets": _open_sockets() - n_open,
                 "tasks": len(asyncio.all_tasks()) - n_tasks,
-                "viewers": len(sink._viewers),
+                "viewers": sink._publisher.n_viewers,
                 "connections": len(sink._connections),
             },
         )

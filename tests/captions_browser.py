@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,9 @@ class Server:
 
 
 @contextmanager
-def browser(profile: Path, width: int = 1280, height: int = 720) -> Iterator[WebDriver]:
+def browser(
+    profile: Path, width: int = 1280, height: int = 720, *, flags: Sequence[str] = ()
+) -> Iterator[WebDriver]:
     """Chromium with a profile of its own."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
@@ -79,6 +81,7 @@ def browser(profile: Path, width: int = 1280, height: int = 720) -> Iterator[Web
         "--disable-dev-shm-usage",
         f"--user-data-dir={profile}",
         f"--window-size={width},{height}",
+        *flags,
     ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -25,7 +25,8 @@ README = (ROOT / "README.md").read_text("utf-8")
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 COMMANDS = re.findall(r"^(?:.*\| )?stream-transcribe (?!models|evaluate|doctor)(.*)$", README, re.M)
 OPTIONS = sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README)))
-EXAMPLES = sorted(ROOT.glob("examples/*.py"))
+EXAMPLES = sorted(set(ROOT.glob("examples/*.py")) - {ROOT / "examples" / "live_client.py"})
+"""All but the one that needs a server: see test_server_live_client.py."""
 
 
 @pytest.fixture

@@ -619,9 +619,9 @@ def test_a_viewer_that_reads_nothing_any_more_is_closed() -> None:
         async with opened(stall_limit_s=0.2) as sink:
             stopped = await view(sink, sock=small_socket(sink), max_queue=1)
             await write(sink, *big_events(200))
-            assert sink._viewers
+            assert sink._publisher.n_viewers
             async with asyncio.timeout(3):
-                while sink._viewers or sink._connections:  # noqa: ASYNC110
+                while sink._publisher.n_viewers or sink._connections:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             with pytest.raises(ConnectionClosed):
                 await read_all(stopped)
@@ -688,7 +688,7 @@ def test_one_viewer_too_many_is_turned_away_and_told() -> None:
                 notices = [notice.message for notice in said[1:]]
                 assert notices == ["there are 2 viewers of the captions; more are turned away"]
             async with asyncio.timeout(3):
-                while sink._viewers:  # noqa: ASYNC110
+                while sink._publisher.n_viewers:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             async with view(sink) as fourth:
                 assert (await read_one(fourth))["type"] == "snapshot"
@@ -781,7 +781,7 @@ def test_fifty_that_come_and_go_leave_nothing() -> None:
             tasks, memory = await wave()
             tasks_later, memory_later = await wave()
             tracemalloc.stop()
-            assert not sink._viewers
+            assert not sink._publisher.n_viewers
             assert tasks_later == tasks
             assert memory_later - memory < 100_000
 

@@ -4,9 +4,13 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -40,13 +44,13 @@ def collect(source: FileSource) -> tuple[list[AudioChunk], SourceError | None]:
     return asyncio.run(scenario())
 
 
-def read(path: Path) -> Samples:
+def read(path: Path | BinaryIO) -> Samples:
     chunks, error = collect(fast(path))
     assert error is None
     return np.concatenate([chunk.samples for chunk in chunks])
 
 
-def failure(path: Path | str) -> str:
+def failure(path: Path | str | BinaryIO) -> str:
     """The one line that says why nothing of it could be read."""
     chunks, error = collect(fast(path))
     assert not chunks
@@ -54,6 +58,13 @@ def failure(path: Path | str) -> str:
     assert error.exit_code == 2
     assert str(error).isprintable()
     return str(error)
+
+
+def unlinked(data: bytes) -> BinaryIO:
+    """Written, and not closed: only this handle is left of it."""
+    file = TemporaryFile()  # noqa: SIM115 - whoever asks for it closes it
+    file.write(data)
+    return file
 
 
 FORMATS = [
@@ -92,6 +103,37 @@ def test_16_khz_mono_comes_through_untouched_and_contiguous() -> None:
     assert error is None
     assert [chunk.start_sample for chunk in chunks] == list(range(0, 176_000, 1_600))
     np.testing.assert_array_equal(np.concatenate([c.samples for c in chunks]), read_audio(JFK))
+
+
+@pytest.mark.parametrize("wrap", [BytesIO, unlinked])
+def test_an_open_file_is_read_like_its_path_and_stays_open(
+    wrap: Callable[[bytes], BinaryIO],
+) -> None:
+    with wrap(JFK.read_bytes()) as file:
+        file.seek(1000)
+        assert np.array_equal(read(file), read(JFK))
+        assert not file.closed
+        [chunk, *_], error = collect(fast(file, start_s=5.0, duration_s=0.1))
+        assert error is None
+        assert np.array_equal(chunk.samples, read(JFK)[80_000:81_600])
+
+
+def test_an_open_file_tells_its_faults_like_a_path(tmp_path: Path) -> None:
+    assert failure(BytesIO()) == "the file is empty (0 bytes); record or copy it again"
+    assert "the file is not audio that FFmpeg can read" in failure(BytesIO(b"rubbish" * 500))
+    whole = encode(tmp_path / "a.wav", "pcm_s16le", tone(2.0)).read_bytes()
+    chunks, error = collect(fast(BytesIO(whole[: len(whole) // 2])))
+    assert chunks
+    assert "the file breaks off at 1.0 s of 2.0 s" in str(error)
+    whole = encode(tmp_path / "a.mp3", "mp3", tone(4.0)).read_bytes()
+    _, error = collect(fast(BytesIO(whole[: len(whole) // 2])))
+    assert "the file breaks off at" in str(error)
+
+
+def test_an_open_file_cannot_name_others() -> None:
+    """A path may: whoever runs this names it."""
+    script = f"ffconcat version 1.0\nfile {JFK.resolve()}\n".encode()
+    assert "not audio" in failure(BytesIO(script))
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:

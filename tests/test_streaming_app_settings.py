@@ -17,7 +17,7 @@ from policies.endpoint_only import EndpointOnly
 from policies.hold_back import HoldBack
 from policies.local_agreement import LocalAgreement
 from streaming.app import Settings, compose, make_final_worker, make_parts, make_worker
-from streaming.app.settings import default_threads
+from streaming.app.settings import default_threads, default_workers
 from streaming.errors import ConfigurationError
 
 
@@ -54,6 +54,17 @@ def test_a_pass_gets_one_to_four_threads_by_default() -> None:
     assert 1 <= default_threads() <= 4
     with pytest.raises(ConfigurationError, match="--threads must lie between 1 and 256, not 0"):
         Settings(threads=0)
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "threads"), [(1, 1, 1), (2, 2, 1), (8, 8, 1), (16, 8, 2), (64, 8, 4)]
+)
+def test_a_server_has_a_worker_for_each_core_up_to_eight_and_they_share_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, cores: int, workers: int, threads: int
+) -> None:
+    monkeypatch.setattr("streaming.app.settings._cores", lambda: cores)
+    assert default_workers() == workers
+    assert default_threads(default_workers()) == threads
 
 
 def test_workers_share_the_cores_by_default_and_each_has_a_thread() -> None:

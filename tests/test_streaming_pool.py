@@ -284,6 +284,55 @@ def test_the_time_in_the_queue_is_told_apart_from_the_time_of_the_pass() -> None
     assert other.queue_s >= 0.2 > other.compute_s
 
 
+def test_a_pool_tells_what_waits_what_runs_and_how_long_it_was_busy() -> None:
+    backend = HangingBackend(SCRIPT)
+    with worker_for(backend) as pool:
+        began = time.perf_counter()
+        futures = [pool.submit(window())]
+        assert backend.entered.wait(5)
+        futures += [pool.submit(window()), pool.submit(window())]
+        told = pool.statistics()
+        assert (told.waiting, told.running, told.busy_s) == (2, 1, 0.0)
+        time.sleep(0.1)
+        backend.release.set()
+        for future in futures:
+            future.result(5)
+        told = pool.statistics()
+        assert (told.waiting, told.running) == (0, 0)
+        assert 0.1 <= told.busy_s <= time.perf_counter() - began
+        assert told.waits_s == ()  # nobody was in a hurry
+        assert not told.failed
+    assert pool.statistics().failed
+
+
+def test_a_pool_tells_how_long_passes_with_a_deadline_waited_for_each_other() -> None:
+    backend = HangingBackend(SCRIPT)
+    with worker_for(backend) as pool:
+        futures = [pool.submit(window(), deadline_s=0)]
+        assert backend.entered.wait(5)
+        futures += [pool.submit(window(), deadline_s=n) for n in (1, 2)]
+        time.sleep(0.1)
+        backend.release.set()
+        for future in futures:
+            future.result(5)
+        alone, *others = pool.statistics().waits_s
+    assert alone < 0.1
+    assert [wait_s >= 0.1 for wait_s in others] == [True, True]
+
+
+def test_what_a_pass_without_a_deadline_held_up_is_no_wait_of_the_others() -> None:
+    backend = HangingBackend(SCRIPT)
+    with worker_for(backend) as pool:
+        upload = pool.submit(window())
+        assert backend.entered.wait(5)
+        live = pool.submit(window(), deadline_s=0)
+        time.sleep(0.2)
+        backend.release.set()
+        upload.result(5)
+        assert live.result(5).queue_s >= 0.2
+        assert [wait_s < 0.2 for wait_s in pool.statistics().waits_s] == [True]
+
+
 def test_the_earliest_deadline_goes_first_whenever_it_came() -> None:
     backend = HangingBackend(SCRIPT)
     with worker_for(backend) as pool:

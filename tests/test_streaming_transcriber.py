@@ -100,6 +100,30 @@ def test_the_first_words_are_looked_for_sooner_unless_passes_do_not_keep_up() ->
     hear(transcriber, 8.0, ())
 
 
+def test_without_partials_an_utterance_is_heard_once_it_is_over_and_only_then() -> None:
+    transcriber = make(partials=False)
+    transcriber.open(0, 0)
+    assert transcriber.next_pass(at(5.0), speech_end=None) is None
+    assert transcriber.next_pass(at(5.5), speech_end=at(5.0)) is None
+    assert not transcriber.close(at(5.0), at(5.2), "silence")
+    due = transcriber.next_pass(at(6.0), speech_end=None)
+    assert due is not None
+    assert (due.start_sample, due.end_sample) == (0, at(5.2))
+    events, _ = transcriber.complete(due, Hypothesis(words=words("one two three")))
+    assert committed(events) == " one two three"
+    assert [final.text for final in finals(events)] == [" one two three"]
+    assert not any(isinstance(event, Partial) for event in events)
+
+
+def test_without_partials_speech_that_fills_a_window_is_heard_all_the_same() -> None:
+    transcriber = make(partials=False, window_s=4.0, left_context_s=1.0)
+    transcriber.open(0, 0)
+    assert transcriber.next_pass(at(5.9), speech_end=None) is None
+    due = transcriber.next_pass(at(6.0), speech_end=None)
+    assert due is not None
+    assert due.end_sample == at(6.0)
+
+
 def test_only_one_pass_is_out_and_only_it_can_be_completed() -> None:
     transcriber = make()
     transcriber.open(0, 0)

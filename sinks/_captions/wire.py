@@ -8,13 +8,13 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from http import HTTPStatus
 from importlib import resources
 from typing import Any
 
-__all__ = ["Answer", "answer", "is_loopback", "message"]
+__all__ = ["Answer", "answer", "is_loopback", "message", "page_for"]
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
@@ -27,7 +27,7 @@ def message(body: Mapping[str, Any]) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP response that ends the connection."""
+    """An HTTP response."""
 
     status: HTTPStatus
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -50,14 +50,22 @@ def answer(
         names: what this machine may be called, besides addresses of its own loopback
             interface; empty where everybody may read.
     """
-    host = hosts[0] if len(hosts) == 1 else ""
-    found = _HOST.fullmatch(host)
+    found = _answer(method, target, hosts, origins, names)
     if found is None:
-        return _refusal(HTTPStatus.BAD_REQUEST, "the request names no host")
-    name = found[1].lower()
+        return None
+    return replace(found, headers={**found.headers, "Connection": "close"})
+
+
+def _answer(
+    method: str, target: str, hosts: Sequence[str], origins: Sequence[str], names: Sequence[str]
+) -> Answer | None:
+    found = _host(hosts)
+    if found is None:
+        return page_for(hosts)
+    host, name = found[0].lower(), found[1].lower()
     if names and name not in names and not is_loopback(name.strip("[]")):
         return _refusal(HTTPStatus.FORBIDDEN, f"captions are for this machine, as {names[0]}")
-    if origins and [_host_of(origin) for origin in origins] != [host.lower()]:
+    if origins and [_host_of(origin) for origin in origins] != [host]:
         return _refusal(HTTPStatus.FORBIDDEN, "captions are not for other sites' pages")
     path = target.partition("?")[0]
     if path not in ("/", "/ws"):
@@ -67,12 +75,28 @@ def answer(
     if method not in ("GET", "HEAD") or path == "/ws":
         allowed = "GET" if path == "/ws" else "GET, HEAD"
         return _refusal(HTTPStatus.METHOD_NOT_ALLOWED, f"only {allowed}", {"Allow": allowed})
+    page = page_for(hosts)
+    return page if method == "GET" else replace(page, body=b"")
+
+
+def page_for(hosts: Sequence[str]) -> Answer:
+    """The page, which may speak to its own host alone.
+
+    Its WebSocket is ``ws`` below its own address: ``/ws`` for ``/``, ``/view/1/ws`` for
+    ``/view/1``.
+
+    Args:
+        hosts: values of the request's ``Host`` header.
+    """
+    found = _host(hosts)
+    if found is None:
+        return _refusal(HTTPStatus.BAD_REQUEST, "the request names no host")
     body, script = _page()
     policy = (
         f"default-src 'none'; script-src 'sha256-{script}'; img-src data:; "
         # Where captions are overlaid, people style them: the broadcasting program adds CSS.
         "style-src 'unsafe-inline'; "
-        f"connect-src ws://{host} wss://{host}; "
+        f"connect-src ws://{found[0]} wss://{found[0]}; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     headers = {
@@ -81,12 +105,11 @@ def answer(
         "Content-Security-Policy": policy,
         **_ALWAYS,
     }
-    return Answer(HTTPStatus.OK, headers, body if method == "GET" else b"")
+    return Answer(HTTPStatus.OK, headers, body)
 
 
 _ALWAYS = {
     "Cache-Control": "no-store",
-    "Connection": "close",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -97,6 +120,11 @@ def _refusal(status: HTTPStatus, reason: str, headers: Mapping[str, str] | None 
     body = f"{status.value} {status.phrase}: {reason}\n".encode()
     kind = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(body))}
     return Answer(status, {**kind, **_ALWAYS, **(headers or {})}, body)
+
+
+def _host(hosts: Sequence[str]) -> re.Match[str] | None:
+    """The one host that a request names, its name alone in group 1."""
+    return _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
 
 
 def _host_of(origin: str) -> str:

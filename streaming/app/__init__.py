@@ -8,6 +8,7 @@ options     options that subcommands share, to settings; times, as people write 
 inputs      what the user named to sources, each with its label
 outputs     formats, files, addresses and names to sinks
 recordings  sources that are kept, with their event logs
+sample      the recording that comes along, to measure a machine by
 console     lines on stdout; progress, how a model comes along, on stderr
 cli         the command; one module for each subcommand
 """

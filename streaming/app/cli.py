@@ -73,6 +73,10 @@ def _command(argv: Sequence[str]) -> tuple[Callable[[Sequence[str]], int], Seque
         from .devices_command import devices_command
 
         return devices_command, argv[1:]
+    if name == "serve":
+        from .serve_command import serve_command
+
+        return serve_command, argv[1:]
     if name == "doctor":
         from .doctor_command import doctor_command
 

@@ -163,8 +163,17 @@ def make_pipeline(
     sinks: Sequence[Sink] = (),
     worker: BackendPool | None = None,
     final_worker: BackendPool | None = None,
+    session: str | None = None,
 ) -> Pipeline:
     """A pipeline with its own workers, or on those that are shared.
+
+    Args:
+        source: where the audio comes from.
+        settings: choices.
+        sinks: where events go.
+        worker: a pool for the model.
+        final_worker: the same for the final model.
+        session: name of the session; a fresh one otherwise.
 
     Raises:
         ConfigurationError: a choice that cannot work.
@@ -179,6 +188,7 @@ def make_pipeline(
         owns_worker=worker is None,
         final_worker=final_worker or make_final_worker(settings),
         owns_final_worker=final_worker is None,
+        session=session,
     )
 
 

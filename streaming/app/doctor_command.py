@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from sources.file import FileSource
@@ -23,6 +22,7 @@ from .console import say
 from .devices_command import listed
 from .options import CommandParser
 from .progress import command_workers
+from .sample import sample_path
 from .settings import Settings, default_threads
 
 __all__ = ["doctor_command"]
@@ -89,7 +89,7 @@ def _devices(devices: Callable[[], Sequence[Any]]) -> str:
 
 async def _measure(settings: Settings, worker: BackendPool) -> str:
     """Stream the sample recording and tell what it took."""
-    pipeline = make_pipeline(FileSource(_sample(), pace="simulated"), settings, worker=worker)
+    pipeline = make_pipeline(FileSource(sample_path(), pace="simulated"), settings, worker=worker)
     stats, overloaded, backend = Stats(), False, ""
     async with pipeline:
         async for event in pipeline.events():
@@ -106,10 +106,3 @@ async def _measure(settings: Settings, worker: BackendPool) -> str:
         f"{stats.real_time_factor:.2f}, commit delay {stats.delay_p50_s or 0:.1f} s "
         f"(95 %: {stats.delay_p95_s or 0:.1f} s); {verdict}"
     )
-
-
-def _sample() -> Path:
-    """The recording that the wheel carries beside this module, and a checkout as an example."""
-    here = Path(__file__).resolve()
-    packed = here.with_name("jfk.flac")
-    return packed if packed.exists() else here.parents[2] / "examples" / "jfk.flac"

@@ -68,8 +68,8 @@ def _whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that shape a run to a parser."""
+def add_run_options(parser: argparse.ArgumentParser, *, final_model: bool = True) -> None:
+    """Add the options that shape a run to a parser, with or without that of a final model."""
     d = _DEFAULT
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -77,11 +77,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         default=d.model,
         help="a name from `stream-transcribe models list`, or a file (default: %(default)s)",
     )
-    model.add_argument(
-        "--final-model",
-        metavar="NAME",
-        help="a larger model that hears every finished utterance again",
-    )
+    if final_model:
+        model.add_argument(
+            "--final-model",
+            metavar="NAME",
+            help="a larger model that hears every finished utterance again",
+        )
     model.add_argument(
         "--backend",
         default=d.backend,

@@ -13,10 +13,12 @@ from ..languages import parse_languages
 from ..options import TranscriberOptions, VadOptions
 from ..pipeline import Pace
 
-__all__ = ["Settings", "default_threads"]
+__all__ = ["Settings", "default_threads", "default_workers"]
 
 _MOST_THREADS = 4
 """More threads do not make a pass of these sizes faster."""
+_MOST_WORKERS = 8
+"""By default: they take memory, and what they could decode is more than one event loop serves."""
 _MOST_WORKERS_PER_CORE = 4
 """More loaded models than that only wait for one another."""
 
@@ -29,6 +31,15 @@ def default_threads(workers: int = 1, *, taken: int = 0) -> int:
         taken: cores that another model uses.
     """
     return max(1, min((_cores() - taken) // workers, _MOST_THREADS))
+
+
+def default_workers() -> int:
+    """Workers of a server: one for each core this process may use, at most eight.
+
+    Passes of one thread do more work in all than as many threads that share a pass, and with
+    more workers each comes to its turn sooner. Every worker holds a model of its own.
+    """
+    return min(_cores(), _MOST_WORKERS)
 
 
 def _cores() -> int:

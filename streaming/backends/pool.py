@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from typing import TypeVar
 from ..errors import BackendError, ConfigurationError, StreamingError
 from ..protocols import Backend, Hypothesis, Window
 
-__all__ = ["BackendPool", "Decoded"]
+__all__ = ["BackendPool", "Decoded", "PoolStatistics"]
 
 _CLOSED = "the backend is closed"
 _UNHURRIED_S = 10.0
@@ -40,6 +41,10 @@ _BACKGROUND_NICENESS = 10
 
 _AT_EXIT_S = 5.0
 """Longer than a pass takes, so that only one that hangs is left behind."""
+
+_RECENT_S = 10.0
+_RECENT_PASSES = 256
+"""Passes whose waits are remembered: at most so many, of so long."""
 
 _T = TypeVar("_T")
 
@@ -55,6 +60,23 @@ class Decoded:
     """How long it waited for other passes."""
 
 
+@dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    """What a pool is doing, and how it keeps up."""
+
+    failed: bool
+    """It takes no passes any more."""
+    waiting: int
+    """Passes that wait for a worker."""
+    running: int
+    busy_s: float
+    """Wall time of all passes that have ended, on all workers."""
+    waits_s: tuple[float, ...]
+    """How long each pass that came with a deadline waited for others of its kind, over the last
+    ten seconds. What a pass without one held up is not in it: it would have been gone before the
+    next."""
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class _Job:
     """A pass that waits; the smallest is the next one to run."""
@@ -65,6 +87,8 @@ class _Job:
     window: Window = field(compare=False)
     future: Future[Decoded] = field(compare=False)
     asked_s: float = field(compare=False)
+    urgent: bool = field(compare=False)
+    """Came with a deadline."""
 
 
 class BackendPool:
@@ -109,6 +133,9 @@ class BackendPool:
         self._numbers = itertools.count()
         self._waiting: list[_Job] = []
         self._running: dict[Future[Decoded], Backend] = {}
+        self._busy_s = 0.0
+        self._waits: deque[tuple[float, float]] = deque(maxlen=_RECENT_PASSES)
+        """When urgent passes began, and how long each had waited then."""
         self._error: BaseException | None = None
         """Why no pass is taken any more."""
 
@@ -154,6 +181,7 @@ class BackendPool:
             StreamingError: a backend could not be loaded.
         """
         self.start()
+        urgent = deadline_s is not None
         if deadline_s is None:
             deadline_s = time.monotonic() + _UNHURRIED_S
         future: Future[Decoded] = Future()
@@ -162,11 +190,24 @@ class BackendPool:
                 raise self._error
             if len(self._waiting) >= self._max_waiting:
                 raise BackendError(f"{self._max_waiting} passes wait for the backend")
-            job = _Job(deadline_s, next(self._numbers), window, future, time.perf_counter())
+            asked_s = time.perf_counter()
+            job = _Job(deadline_s, next(self._numbers), window, future, asked_s, urgent)
             heapq.heappush(self._waiting, job)
             self._changed.notify()
         future.add_done_callback(self._drop_if_cancelled)
         return future
+
+    def statistics(self) -> PoolStatistics:
+        """How things are now; from any thread."""
+        since_s = time.perf_counter() - _RECENT_S
+        with self._lock:
+            return PoolStatistics(
+                failed=self._error is not None,
+                waiting=len(self._waiting),
+                running=len(self._running),
+                busy_s=self._busy_s,
+                waits_s=tuple(wait_s for at_s, wait_s in self._waits if at_s >= since_s),
+            )
 
     def close(self, timeout_s: float = 2.0) -> bool:
         """Stop after the running passes, which are asked to abort.
@@ -214,8 +255,11 @@ class BackendPool:
         backend = self._load_one()
         if backend is None:
             return
-        while (job := self._next(backend)) is not None:
+        free_s = 0.0
+        while (job := self._next(backend, free_s)) is not None:
             self._serve(backend, job)
+            if not job.urgent:
+                free_s = time.perf_counter()
         backend.close()
 
     def _load_one(self) -> Backend | None:
@@ -240,14 +284,22 @@ class BackendPool:
         failed.__cause__ = error
         return failed
 
-    def _next(self, backend: Backend) -> _Job | None:
-        """Wait for the most urgent pass; None once the pool has stopped."""
+    def _next(self, backend: Backend, free_s: float) -> _Job | None:
+        """Wait for the most urgent pass; None once the pool has stopped.
+
+        Args:
+            backend: what will run it.
+            free_s: when this one's last pass without a deadline ended.
+        """
         with self._changed:
             while self._error is None:
                 while self._waiting:
                     job = heapq.heappop(self._waiting)
                     if not job.future.cancelled():
                         self._running[job.future] = backend
+                        if job.urgent:
+                            now_s = time.perf_counter()
+                            self._waits.append((now_s, now_s - max(job.asked_s, free_s)))
                         return job
                 self._changed.wait()
         return None
@@ -266,6 +318,7 @@ class BackendPool:
             outcome = Decoded(hypothesis, compute_s, started_s - job.asked_s)
         with self._lock:
             del self._running[job.future]
+            self._busy_s += time.perf_counter() - started_s
             if self._error is not None and isinstance(outcome, Decoded):
                 outcome = self._error  # it was asked to abort: it heard not all
         # The future stays "pending" while it runs, so that whoever waits can cancel it.

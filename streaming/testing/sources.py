@@ -9,6 +9,7 @@ import numpy as np
 
 from ..audio import AudioChunk, Flush, Samples
 from ..events import Notice
+from ..options import Configure
 from ..protocols import Source, SourceItem
 from ._common import CANCEL_S, close, expect
 
@@ -89,7 +90,7 @@ async def _check_audio(source: Source, ends: bool) -> None:
         if kept is not None:
             chunk, copy = kept
             expect(np.array_equal(chunk.samples, copy), "a chunk changed after it was yielded")
-        if isinstance(item, Flush | Notice):
+        if isinstance(item, Flush | Configure | Notice):
             continue
         expect(isinstance(item, AudioChunk), f"yields a {type(item).__name__}, not an AudioChunk")
         _check_chunk(item, end_sample)

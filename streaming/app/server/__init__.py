@@ -12,6 +12,7 @@ Where things are:
 ``limits.py``            every bound
 ``refusal.py``           how a request is turned away
 ``load.py``              whether another session would make the others wait
+``calibration.py``       what a session costs on this machine
 ``stream.py``            ``/v1/stream``: one connection
 ``messages.py``          what its parameters and text frames mean
 ``decoders.py``          frames of bytes to 16 kHz audio

@@ -65,6 +65,8 @@ class Limits:
         ):
             value = getattr(self, name)
             if not (math.isfinite(value) and low <= value <= high):
-                raise ConfigurationError(f"{option} must lie between {low} and {high}, not {value:g}")
+                raise ConfigurationError(
+                    f"{option} must lie between {low} and {high}, not {value:g}"
+                )
         if 0 < self.max_rate < 1:
             raise ConfigurationError("--max-rate must be 0 (no limit) or at least 1")

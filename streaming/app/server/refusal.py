@@ -7,12 +7,22 @@ from typing import Any
 
 from ...errors import StreamingError
 
-__all__ = ["GOING_AWAY", "INVALID", "POLICY", "RESTART", "TRY_LATER", "UNSUPPORTED", "Refusal"]
+__all__ = [
+    "INTERNAL",
+    "INVALID",
+    "POLICY",
+    "RESTART",
+    "TOO_BIG",
+    "TRY_LATER",
+    "UNSUPPORTED",
+    "Refusal",
+]
 
-GOING_AWAY = 1001
 UNSUPPORTED = 1003
 INVALID = 1007
 POLICY = 1008
+TOO_BIG = 1009
+INTERNAL = 1011
 RESTART = 1012
 TRY_LATER = 1013
 """Close codes of the IANA registry (RFC 6455, section 7.4)."""

@@ -1,0 +1,115 @@
+"""The process of the server: its socket, its loop, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from sinks._captions.address import reason
+
+from ...errors import ConfigurationError
+from .connections import HttpConnection, WebSocketConnection
+from .limits import Limits
+
+__all__ = ["Told", "WebServer", "listen", "signals"]
+
+_PING_S = 20.0
+_KEEP_ALIVE_S = 10
+_LEAVE_S = 2
+"""What connections have to close once the sessions have ended."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, so that no model is loaded for an address that cannot be had.
+
+    Raises:
+        ConfigurationError: it cannot be had.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(f"cannot serve at {host}:{port}: {reason(error)}") from error
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn with our bounds, without its signal handlers and its words.
+
+    Args:
+        application: what answers.
+        limits: bounds.
+        tls: serves https and wss.
+    """
+
+    def __init__(self, application: ASGIApp, limits: Limits, tls: ssl.SSLContext | None) -> None:
+        for name in ("uvicorn", "websockets", "python_multipart"):
+            # They tell addresses with their queries, and what strangers send.
+            logging.getLogger(name).setLevel(logging.WARNING)
+        config = uvicorn.Config(
+            application,
+            http=HttpConnection.bounded(limits),
+            ws=WebSocketConnection.bounded(limits),
+            ws_max_size=limits.max_frame_bytes,
+            ws_ping_interval=_PING_S,
+            ws_ping_timeout=_PING_S,
+            ws_per_message_deflate=False,  # audio does not get smaller
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_LEAVE_S,
+        )
+        config.load()
+        config.ssl = tls
+        super().__init__(config)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them to the program: sessions are drained first."""
+        yield
+
+
+@dataclass(slots=True)
+class Told:
+    """Signals received."""
+
+    first: asyncio.Event
+    """The server was asked to end."""
+    number: int = 0
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[Told]:
+    """One signal asks for the end, another one does not wait for it.
+
+    Plain signal handlers, not the event loop's: those do not exist on Windows.
+
+    Yields:
+        The signals received so far.
+    """
+    loop = asyncio.get_running_loop()
+    running = asyncio.current_task()
+    assert running is not None
+    told = Told(asyncio.Event())
+
+    def on_signal(number: int, _frame: object) -> None:
+        again, told.number = bool(told.number), number
+        loop.call_soon_threadsafe(running.cancel if again else told.first.set)
+
+    before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,350 @@
+"""Files that are sent whole: how many at once, who is next, and how they are heard.
+
+A request passes through these stages, each bounded (`Limits`):
+
+1. It is let in, or refused as ``busy``: so many at once, waiting ones included.
+2. Its form arrives, piece by piece: `forms`.
+3. It waits for its turn, in order. One worker fewer than there are is busy with files (at least
+   one may be), and passes over files never go before those of live sessions.
+4. Its audio is decoded as it is heard, so that length costs time, not memory. Each utterance is
+   heard once, when it is over, with all its context. On six minutes of read speech and two
+   of a noisy office that takes a tenth of the passes of a live session and leaves the
+   words of offline windows of half a minute, but invents nothing in silence.
+
+Whoever goes away stops all that at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import aclosing, contextmanager
+from dataclasses import replace
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from starlette.requests import ClientDisconnect
+from starlette.types import Message, Receive, Scope, Send
+
+from sources.file import FileSource
+
+from ...audio import AudioChunk, samples_from_seconds
+from ...errors import ConfigurationError, SourceError, StreamingError
+from ...events import Event, Stats
+from ...languages import LANGUAGE_NAMES
+from ...pipeline import Pipeline
+from ..compose import make_parts
+from ..settings import Settings
+from .access import refusal_response
+from .forms import Form, received_form
+from .limits import Limits
+from .refusal import RESTART, TRY_LATER, Refusal
+
+if TYPE_CHECKING:
+    from .service import Service
+
+__all__ = ["Answer", "UploadEndpoint", "Uploads", "hear", "wished"]
+
+_RETRY_AFTER_S = 10
+_LINGER_S = 1.0
+"""How long what a refused client still sends is read, so that it gets to read the refusal."""
+_MOST_WORDS = 4_000
+"""Characters of a prompt or of hotwords."""
+_UTTERANCES: dict[str, Any] = {
+    "policy": "endpoint",
+    "window_s": 20.0,
+    # A pass over half a minute would keep a live one waiting for longer, and hears no better.
+    "max_utterance_s": 20.0,
+    # With less, sentences are torn; nobody waits for the end of this one.
+    "endpoint_silence_s": 1.0,
+}
+_ALIASES = {
+    "castilian": "es",
+    "flemish": "nl",
+    "mandarin": "zh",
+    "burmese": "my",
+    "haitian": "ht",
+    "moldovan": "ro",
+    "pushto": "ps",
+    "panjabi": "pa",
+    "sinhalese": "si",
+    "valencian": "ca",
+    "letzeburgesch": "lb",
+}
+_CODES = {name: code for code, name in LANGUAGE_NAMES.items()} | _ALIASES
+
+
+class Uploads:
+    """Who is let in, and who is next.
+
+    Args:
+        limits: bounds.
+        workers: of the model that live sessions share.
+    """
+
+    def __init__(self, limits: Limits, *, workers: int) -> None:
+        self._most = limits.max_uploads
+        self.turn = asyncio.Semaphore(max(1, workers - 1))
+        """Held while a file is heard; first come, first served."""
+        self.running = 0
+        """Uploads that are in, waiting ones included."""
+        self._draining = False
+        self._left = asyncio.Event()
+
+    @contextmanager
+    def let_in(self) -> Iterator[None]:
+        """Count one in for as long as the block takes.
+
+        Raises:
+            Refusal: so many are in already.
+        """
+        if self._draining:
+            raise Refusal(
+                "restart",
+                "the server ends; try again once it is back",
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                close_code=RESTART,
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        if self._most == 0:
+            raise Refusal("no_uploads", "this server takes no files", status=HTTPStatus.FORBIDDEN)
+        if self.running >= self._most:
+            raise Refusal(
+                "busy",
+                f"the server is busy with {self._most} files already; try again later",
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                close_code=TRY_LATER,
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
+            self._left.set()
+
+    async def drain(self, within_s: float) -> None:
+        """Let nobody in any more, and wait for those that are in, but only so long."""
+        self._draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.running:
+                    self._left.clear()
+                    await self._left.wait()
+
+
+def wished(
+    form: Form, service: Service, *, translate: bool = False, detect: bool = False
+) -> Settings:
+    """The server's settings, as a form changes them: language, prompt, hotwords.
+
+    Args:
+        form: the request. ``languages`` and ``keywords`` are lists.
+        service: its settings.
+        translate: into English.
+        detect: the language, whatever the form says.
+
+    Raises:
+        Refusal: a value that cannot be, or that the model cannot do.
+    """
+    settings = service.settings
+    changes: dict[str, Any] = {"translate": translate}
+    named = [form.get("language"), *form.all("languages")]
+    codes = [_code(name) for each in named if each for name in each.split(",")]
+    if codes or detect:
+        changes["language"] = "auto" if detect or "auto" in codes else ",".join(codes)
+    if (prompt := form.get("prompt")) is not None:
+        changes["prompt"] = _short("prompt", prompt)
+    words = _short("hotwords", ",".join([*form.all("hotwords"), *form.all("keywords")])).split(",")
+    if hotwords := tuple(dict.fromkeys(word.strip() for word in words if word.strip())):
+        changes["hotwords"] = hotwords
+    if settings.english_only and (translate or set(codes) - {"en", "auto"}):
+        raise Refusal(
+            "bad_parameter",
+            f"this server's model, {settings.model}, knows only English; leave out the language, "
+            "or start the server with a multilingual one: --model base",
+        )
+    if settings.english_only:
+        changes.pop("language", None)
+    try:
+        return replace(settings, final_model=None, pace="fast", **_UTTERANCES, **changes)
+    except ConfigurationError as error:
+        raise Refusal("bad_parameter", str(error)) from error
+
+
+def _code(name: str) -> str:
+    name = name.strip().lower()
+    code = _CODES.get(name, name)
+    if code != "auto" and code not in LANGUAGE_NAMES:
+        raise Refusal(
+            "bad_parameter",
+            f"unknown language {name[:40]!r}; use auto, a code or a name, such as de or german: "
+            f"{', '.join(sorted(LANGUAGE_NAMES))}",
+        )
+    return code
+
+
+def _short(name: str, text: str) -> str:
+    if len(text) > _MOST_WORDS:
+        raise Refusal("bad_parameter", f"{name} has at most {_MOST_WORDS} characters")
+    return text
+
+
+async def hear(service: Service, file: BinaryIO, settings: Settings) -> AsyncGenerator[Event, None]:
+    """Wait for the turn, then yield the events of a file, text in utterances. Close it.
+
+    Args:
+        service: its model hears; its metrics are told what that took.
+        file: the recording; anybody's.
+        settings: as `wished` makes them.
+
+    Raises:
+        Refusal: the file is no audio, or is too long; or a value that cannot be.
+        StreamingError: the model failed.
+    """
+    async with service.uploads.turn:
+        parts = await asyncio.to_thread(make_parts, settings)
+        parts = replace(parts, options=replace(parts.options, partials=False))
+        source = _Upload(file, service.limits.max_upload_s)
+        try:
+            async with (
+                Pipeline(source, service.worker, parts, pace="fast") as pipeline,
+                aclosing(pipeline.events()) as events,
+            ):
+                async for event in events:
+                    if isinstance(event, Stats):
+                        service.metrics.upload(event.audio_s, event.compute_s)
+                    yield event
+        except SourceError as error:
+            raise Refusal("bad_audio", str(error)) from error
+        except ConfigurationError as error:
+            raise Refusal("bad_parameter", str(error)) from error
+
+
+class _Upload(FileSource):
+    """A file that may not be too long."""
+
+    def __init__(self, file: BinaryIO, longest_s: float) -> None:
+        super().__init__(file, pace="fast")
+        self._longest_s = longest_s
+
+    async def __anext__(self) -> AudioChunk:
+        chunk = await super().__anext__()
+        end = max(chunk.end_sample, samples_from_seconds(self.length_s or 0.0))
+        if end > samples_from_seconds(self._longest_s):
+            raise Refusal(
+                "too_long",
+                f"an upload has at most {self._longest_s:g} s of audio; cut it into parts",
+                status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            )
+        return chunk
+
+
+Answer = Callable[[Form, Scope, Receive, Send], Coroutine[Any, Any, None]]
+"""Hears the file of a form, and sends the response. A `Refusal` may be raised before that."""
+
+
+class UploadEndpoint:
+    """A route's application: receives a form and has it answered, while its client is there.
+
+    Args:
+        service: bounds, and who is next.
+        answer: does the work.
+    """
+
+    def __init__(self, service: Service, answer: Answer) -> None:
+        self._service = service
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        body = _Body(receive)
+        sending = _Sending(send, self._service.limits.request_s)
+        with contextlib.suppress(ClientDisconnect):  # nobody is there to be answered
+            try:
+                with self._service.uploads.let_in():
+                    limits = self._service.limits
+                    async with received_form(scope, body, limits) as form:
+                        await _while_connected(body, self._answer(form, scope, body, sending))
+            except StreamingError as error:
+                if sending.begun:
+                    raise
+                refusal = _refusal(error)
+                self._service.metrics.refused(refusal.code)
+                await _refuse(refusal, scope, body, sending)
+
+
+class _Body:
+    """Receives a request, and knows whether all of it has come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.ended = False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self.ended = self.ended or not message.get("more_body", False)
+        return message
+
+
+class _Sending:
+    """Sends a response to a client that reads it; one that does not counts as gone."""
+
+    def __init__(self, send: Send, timeout_s: float) -> None:
+        self._send = send
+        self._timeout_s = timeout_s
+        self.begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self.begun = True
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._send(message)
+        except TimeoutError:
+            raise ClientDisconnect from None
+
+
+async def _while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work; cancel it when the client goes away."""
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _refusal(error: StreamingError) -> Refusal:
+    if isinstance(error, Refusal):
+        return error
+    return Refusal("internal", str(error), status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+async def _refuse(refusal: Refusal, scope: Scope, body: _Body, send: Send) -> None:
+    """Say no; a client that is still sending gets a moment to notice.
+
+    A socket that is closed while bytes wait unread is reset, and what was said on it lost.
+    """
+    response = refusal_response(refusal)
+    if body.ended:
+        await response(scope, body, send)
+        return
+    response.headers["connection"] = "close"
+    headers = {"type": "http.response.start", "status": response.status_code}
+    await send({**headers, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            while not body.ended:
+                await body()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
