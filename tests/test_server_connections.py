@@ -475,9 +475,7 @@ def test_an_offer_of_another_protocol_is_not_taken_up(server: SmallServer) -> No
 
 @pytest.mark.parametrize("path", [b"/early", b"/size"])
 @pytest.mark.parametrize("chunk", [b"zz\r\n", b"5\r\nhelloX", b"-1\r\n"])
-def test_a_body_that_goes_wrong_is_no_fault(
-    server: SmallServer, path: bytes, chunk: bytes
-) -> None:
+def test_a_body_that_goes_wrong_is_no_fault(server: SmallServer, path: bytes, chunk: bytes) -> None:
     head = b"POST " + path + b" HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
     with server.connect(head + b"2\r\nab\r\n") as raw:
         time.sleep(0.05)

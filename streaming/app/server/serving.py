@@ -17,13 +17,11 @@ from starlette.types import ASGIApp
 from sinks._captions.address import reason
 
 from ...errors import ConfigurationError
-from .connections import HttpConnection, WebSocketConnection
+from .connections import Door, uvicorn_options
 from .limits import Limits
 
 __all__ = ["Told", "WebServer", "listen", "signals"]
 
-_PING_S = 20.0
-_KEEP_ALIVE_S = 10
 _LEAVE_S = 2
 """What connections have to close once the sessions have ended."""
 
@@ -48,27 +46,21 @@ class WebServer(uvicorn.Server):
     Args:
         application: what answers.
         limits: bounds.
+        door: counts connections.
         tls: serves https and wss.
     """
 
-    def __init__(self, application: ASGIApp, limits: Limits, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, application: ASGIApp, limits: Limits, door: Door, tls: ssl.SSLContext | None
+    ) -> None:
         for name in ("uvicorn", "websockets", "python_multipart"):
             # They tell addresses with their queries, and what strangers send.
             logging.getLogger(name).setLevel(logging.WARNING)
         config = uvicorn.Config(
             application,
-            http=HttpConnection.bounded(limits),
-            ws=WebSocketConnection.bounded(limits),
-            ws_max_size=limits.max_frame_bytes,
-            ws_ping_interval=_PING_S,
-            ws_ping_timeout=_PING_S,
-            ws_per_message_deflate=False,  # audio does not get smaller
-            access_log=False,
-            log_config=None,
             lifespan="off",
-            server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_LEAVE_S,
+            **uvicorn_options(limits, door),
         )
         config.load()
         config.ssl = tls
