@@ -56,9 +56,7 @@ async def ws_scheme(websocket: WebSocket) -> None:
 APP = Starlette(routes=[Route("/", scheme), WebSocketRoute("/ws", ws_scheme)])
 
 
-def test_https_and_wss_are_served(
-    own: tuple[str, str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_https_and_wss_are_served(own: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
     context = tls_context(*own)
     client = ssl.create_default_context(cafile=own[0])
     with small_server(APP, ssl_context_factory=lambda *_: context) as server:
@@ -75,7 +73,7 @@ def test_old_versions_of_tls_are_refused_and_garbage_is_no_fault(own: tuple[str,
     context = tls_context(*own)
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("ALL:@SECLEVEL=0")
     with small_server(APP, ssl_context_factory=lambda *_: context) as server:
@@ -111,9 +109,7 @@ def test_an_encrypted_key_is_opened_with_the_password_of_the_environment(
         tls_context(*files)
 
 
-def test_files_that_will_not_do_are_told_in_one_line(
-    own: tuple[str, str], tmp_path: Path
-) -> None:
+def test_files_that_will_not_do_are_told_in_one_line(own: tuple[str, str], tmp_path: Path) -> None:
     certificate, key = own
     _, other = make_certificate(tmp_path, "other")
     damaged = tmp_path / "damaged.crt"
