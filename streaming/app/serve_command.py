@@ -19,7 +19,7 @@ from .progress import command_workers
 from .server.access import Access
 from .server.application import make_application
 from .server.calibration import calibrate
-from .server.connections import Door
+from .server.door import Door
 from .server.limits import Limits
 from .server.load import Load
 from .server.metrics import Metrics
