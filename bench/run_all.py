@@ -30,6 +30,7 @@ _ALL = (
     "overhead",
     "echo",
     "captions",
+    "resume",
 )
 _TARGETS = (_HERE / "README.md", _HERE.parent / "README.md")
 

@@ -145,6 +145,10 @@ class Status:
     """Median delay of the words committed last; None at pace fast, where nothing is awaited."""
     real_time_factor: float = 0.0
     """Compute time per second of audio so far."""
+    heard_s: float = 0.0
+    """Audio taken, without what was lost."""
+    compute_s: float = 0.0
+    """Compute time so far."""
 
 
 class VoiceActivityDetector(Protocol):

@@ -348,6 +348,8 @@ class Session:
             behind_s=seconds(behind),
             delay_s=self.metrics.recent_delay_s,
             real_time_factor=self.metrics.real_time_factor,
+            heard_s=seconds(self.metrics.audio_samples),
+            compute_s=self.metrics.compute_s,
         )
 
     def hurry(self) -> None:

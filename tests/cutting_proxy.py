@@ -34,6 +34,7 @@ class Cut:
 @dataclass(eq=False)
 class _Connection:
     ends: tuple[asyncio.StreamWriter, asyncio.StreamWriter]
+    broken: bool = False
     frozen: bool = False
 
 
@@ -43,7 +44,8 @@ class CuttingProxy(Gate):
     def __init__(self, server_port: int) -> None:
         super().__init__(server_port)
         self.plans: deque[Cut] = deque()
-        """For the connections that come, one each; of more of them nothing becomes."""
+        """For the connections that come, one each, and again for the next where one ended before.
+        Of more of them nothing becomes."""
         self.n_broken = 0
         self.bytes_up = self.bytes_down = 0
         """What has passed."""
@@ -67,6 +69,7 @@ class CuttingProxy(Gate):
 
     def _break(self, connection: _Connection, how: How) -> None:
         self.n_broken += 1
+        connection.broken = True
         if how == "freeze":
             connection.frozen = True
             return
@@ -78,7 +81,8 @@ class CuttingProxy(Gate):
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.n_connections += 1
-        plan = self.plans.popleft() if self.plans else Cut()
+        plan = self.plans.popleft() if self.plans else None
+        cut = plan or Cut()
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._server_port)
         except OSError:
@@ -88,13 +92,15 @@ class CuttingProxy(Gate):
         self._connections.add(connection)
         self._writers |= {writer, back}
         try:
-            up = asyncio.create_task(self._carry(connection, reader, back, plan.up, plan.how))
-            down = asyncio.create_task(self._carry(connection, there, writer, plan.down, plan.how))
+            up = asyncio.create_task(self._carry(connection, reader, back, cut.up, cut.how))
+            down = asyncio.create_task(self._carry(connection, there, writer, cut.down, cut.how))
             await asyncio.wait({up, down}, return_when=asyncio.FIRST_COMPLETED)
             for task in (up, down):
                 task.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
         finally:
+            if plan is not None and not connection.broken:
+                self.plans.appendleft(plan)
             self._connections.discard(connection)
             self._writers -= {writer, back}
             for end in connection.ends:

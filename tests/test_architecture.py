@@ -46,7 +46,10 @@ PURE = (
     "policies",
 )
 IMPURE = {"asyncio", "threading", "time", "datetime", "random", "socket", "subprocess"}
-AT_ONCE = {"numpy", "rich", "platformdirs", "soxr", "av"}
+AT_ONCE = {
+    *("numpy", "rich", "platformdirs", "soxr", "av"),
+    *("starlette", "uvicorn", "python_multipart", "prometheus_client"),
+}
 """What comes with every installation and may be imported along with an adapter."""
 
 

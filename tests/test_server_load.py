@@ -210,6 +210,15 @@ def test_a_session_that_is_over_and_tells_nothing_more_is_charged_like_a_silent_
     assert server.load.charged == pytest.approx(0.4 * COST)
 
 
+def test_a_session_is_never_charged_for_more_than_one_pass_at_a_time() -> None:
+    server = Server()
+    session = server.connect()
+    assert session is not None
+    session.took_s = 5000.0
+    server.run(1)
+    assert server.load.charged == 1.0
+
+
 # -- what a refusal says --------------------------------------------------------------------------
 
 

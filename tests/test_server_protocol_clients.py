@@ -62,7 +62,7 @@ def start(folder: Path, server: Served, rate: int, channels: int) -> subprocess.
         file.writeframes((np.repeat(frames, channels) * 32_767).astype("<i2").tobytes())
     (folder / "client.py").write_text(client("python", server.stream), "utf-8")
     return subprocess.Popen(
-        [sys.executable, "-X", "dev", "client.py"],
+        [sys.executable, "-W", "error", "client.py"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": ""},
         stdout=subprocess.PIPE,
@@ -98,11 +98,11 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <body></body>
 <script>
-window.closed = null;
+window.ended = null;
 WebSocket = class extends WebSocket {
   constructor(...given) {
     super(...given);
-    this.addEventListener("close", ({ code }) => { window.closed = code; });
+    this.addEventListener("close", ({ code }) => { window.ended = code; });
   }
 };
 </script>
@@ -149,12 +149,12 @@ def test_the_client_in_javascript_shows_what_the_microphone_hears(
             driver.get(origin)
 
             def shown() -> str:
-                return str(driver.execute_script("return document.body.textContent")).strip()
+                return str(driver.execute_script("return document.body.innerText")).strip()
 
             eventually(lambda: len(shown().split()) >= 6, True, within_s=20)
-            assert driver.execute_script("return closed") is None
+            assert driver.execute_script("return ended") is None
             driver.find_element("css selector", "body").click()
-            eventually(lambda: driver.execute_script("return closed"), 1000)
+            eventually(lambda: driver.execute_script("return ended"), 1000)
             said = [word.text.strip() for word in WORDS]
             assert shown().split() == said[: len(shown().split())]
 
@@ -178,7 +178,7 @@ def raised() -> set[tuple[str, int]]:
         if path.stem in HTTP_ONLY:
             continue
         module = ast.parse(path.read_text("utf-8"))
-        closes = {"Refusal": refusal.POLICY}
+        closes = {"Refusal": refusal.POLICY}  # and of functions that are given the code
         calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
         for function in ast.walk(module):
             if isinstance(function, ast.FunctionDef) and function.args.args:

@@ -311,6 +311,13 @@ def test_the_status_tells_what_the_session_is_doing() -> None:
     assert status.delay_s is not None
     assert 0 < status.delay_s < 2
     assert status.real_time_factor > 0
+    assert status.compute_s == pytest.approx(status.real_time_factor * status.heard_s)
+    assert status.heard_s == status.audio_s
+    session.feed(AudioChunk(np.zeros(1600, np.float32), session.audio_end + 10 * 16_000), 99.0)
+    gone = session.status()
+    assert gone.audio_s == pytest.approx(status.audio_s + 10.1)
+    assert gone.heard_s == pytest.approx(status.heard_s + 0.1)
+    assert gone.compute_s == status.compute_s
 
 
 def test_the_level_is_that_of_the_newest_tenth_of_a_second_whatever_the_chunks() -> None:

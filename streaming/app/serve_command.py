@@ -17,14 +17,15 @@ from .options import CommandParser, add_run_options, finite_number, settings_fro
 from .progress import command_workers
 from .server.access import Access, Tokens
 from .server.application import make_application
+from .server.calibration import calibrate
 from .server.limits import Limits
-from .server.load import Load, calibrate
+from .server.load import Load
 from .server.metrics import Metrics
 from .server.service import Service
 from .server.serving import Told, WebServer, listen, signals
 from .server.sessions import Sessions
 from .server.tls import tls_context
-from .settings import Settings, default_threads
+from .settings import Settings, default_workers
 
 __all__ = ["serve_command"]
 
@@ -71,7 +72,8 @@ class _Parts:
 
 
 async def _serve(parts: _Parts) -> int:
-    load, metrics = Load(workers=parts.settings.workers), Metrics()
+    worker, metrics = parts.worker, Metrics()
+    load = Load(workers=parts.settings.workers, waits_s=lambda: worker.statistics().waits_s)
     sessions = Sessions(parts.worker, parts.limits, load, metrics)
     service = Service(
         settings=parts.settings,
@@ -228,7 +230,7 @@ def _parser() -> CommandParser:
         help="size of an upload (default: %(default)s)",
     )
     add_run_options(parser, final_model=False)
-    parser.set_defaults(workers=default_threads())  # passes of one thread come to their turn sooner
+    parser.set_defaults(workers=default_workers())
     return parser
 
 

@@ -125,10 +125,17 @@ class LiveSession:
     @property
     def compute_s(self) -> float:
         """Compute time of its passes so far."""
-        if self._pipeline is None:
-            return 0.0
-        status = self._pipeline.status()
-        return status.real_time_factor * status.audio_s
+        return 0.0 if self._pipeline is None else self._pipeline.status().compute_s
+
+    @property
+    def heard_s(self) -> float:
+        """Audio that was heard so far, without what was lost."""
+        return 0.0 if self._pipeline is None else self._pipeline.status().heard_s
+
+    @property
+    def speaking(self) -> bool:
+        """Somebody is saying something."""
+        return self._pipeline is not None and self._pipeline.status().speaking
 
     @property
     def worth_keeping(self) -> bool:

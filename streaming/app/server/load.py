@@ -281,8 +281,11 @@ class _Meter:
 
     @property
     def rate(self) -> float:
-        """Per second; before the window is full, as if nothing had been before."""
-        return (self._noted[-1][1] - self._noted[0][1]) / max(self._span_s, _WINDOW_S)
+        """Per second; before the window is full, as if nothing had been before.
+
+        At most 1: a thread has no more time, and a session no more than one pass out.
+        """
+        return min(1.0, (self._noted[-1][1] - self._noted[0][1]) / max(self._span_s, _WINDOW_S))
 
     @property
     def _span_s(self) -> float:

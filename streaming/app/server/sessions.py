@@ -56,6 +56,8 @@ class Sessions:
         loaded = self._worker.loaded
         if not loaded.done() or loaded.exception() is not None:
             raise _later("not_ready", "the model is still being loaded")
+        if not self._metrics.is_ready:
+            raise _later("not_ready", "the speed of this machine is being measured")
         self._make_room()
         self._load.admit()
         captions = Publisher(max_viewers=self._limits.max_viewers)
@@ -69,13 +71,12 @@ class Sessions:
         # It counts from here on: others may ask while its parts are made.
         self._sessions[session.id] = session
         self._captions[session.id] = captions
-        self._load.enter(session.id, lambda: session.compute_s)
+        self._load.enter(session.id, lambda: session.compute_s, lambda: session.speaking)
         try:
             await session.start()
         except BaseException:
             self._forget(session)
             raise
-        self._metrics.began()
         _LOG.info("session %.8s began%s", session.id, f" for {client}" if client else "")
         return session
 
@@ -133,6 +134,7 @@ class Sessions:
         self._load.sample()
         longest_s = self._limits.max_session_s
         for session in list(self._sessions.values()):
+            self._metrics.progress(session.id, session.heard_s, session.compute_s)
             released_s = session.released_s
             if released_s is not None and (
                 now_s - released_s >= self._limits.resume_s or not session.worth_keeping
