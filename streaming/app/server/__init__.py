@@ -19,7 +19,10 @@ Where things are:
 ``feed.py``              that audio as the source of a session
 ``live_session.py``      one session, with or without its connection
 ``sessions.py``          all of them
-``uploads.py``           files that are sent whole
+``uploads.py``           files that are sent whole: who is next, and how they are heard
+``upload_endpoint.py``   one request with a file
+``forms.py``             its form, received piece by piece
+``transcript.py``        what was heard, in the forms that clients ask for
 ``openai_api.py``        ``/v1/audio/transcriptions``, ``/v1/models``
 ``whisper_cpp_api.py``   ``/inference``
 ``view.py``              ``/view/SESSION``: captions of a session, to read

@@ -50,10 +50,13 @@ class WebServer(uvicorn.Server):
     Args:
         application: what answers.
         limits: bounds.
+        door: counts connections.
         tls: serves https and wss.
     """
 
-    def __init__(self, application: ASGIApp, limits: Limits, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, application: ASGIApp, limits: Limits, door: Door, tls: ssl.SSLContext | None
+    ) -> None:
         for name in ("uvicorn", "websockets", "python_multipart"):
             # They tell addresses with their queries, and what strangers send.
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -61,7 +64,7 @@ class WebServer(uvicorn.Server):
             application,
             lifespan="off",
             timeout_graceful_shutdown=_LEAVE_S,
-            **uvicorn_options(limits, Door(limits)),
+            **uvicorn_options(limits, door),
         )
         config.load()
         config.ssl = tls
