@@ -29,6 +29,7 @@ from .server.serving import Told, WebServer, listen, signals
 from .server.sessions import Sessions
 from .server.tls import tls_context
 from .server.tokens import Tokens, new_token
+from .server.uploads import Uploads
 from .settings import Settings, default_workers
 
 __all__ = ["serve_command"]
@@ -90,6 +91,7 @@ async def _serve(parts: _Parts) -> int:
         load=load,
         metrics=metrics,
         sessions=sessions,
+        uploads=Uploads(parts.limits, workers=parts.settings.workers),
     )
     door = Door(parts.limits)
     metrics.watch("connections", lambda: len(door))
