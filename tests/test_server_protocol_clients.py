@@ -46,7 +46,7 @@ def client(language: str, address: str) -> str:
 def ready(folder: Path, *options: str) -> Iterator[Served]:
     """A server that hears words in whatever sounds: each moment has its own."""
     with serving(folder, "--vad", "none", *options) as server:
-        eventually(lambda: "ready\n" in server.lines, True)
+        server.until_ready()
         yield server
 
 

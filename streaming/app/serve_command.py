@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from socket import socket
 
 from ..backends.pool import BackendPool
+from .compose import auto_takes_ctranslate2
+from .console import say
 from .options import CommandParser, add_run_options, finite_number, settings_from
 from .progress import command_workers
-from .server.access import Access, Tokens
+from .server.access import Access
 from .server.application import make_application
 from .server.calibration import calibrate
+from .server.door import Door
 from .server.limits import Limits
 from .server.load import Load
 from .server.metrics import Metrics
@@ -25,6 +28,8 @@ from .server.service import Service
 from .server.serving import Told, WebServer, listen, signals
 from .server.sessions import Sessions
 from .server.tls import tls_context
+from .server.tokens import Tokens, new_token
+from .server.uploads import Uploads
 from .settings import Settings, default_workers
 
 __all__ = ["serve_command"]
@@ -44,6 +49,10 @@ SIGTERM and Ctrl-C finish what was said, for at most --drain seconds; a second o
 def serve_command(argv: Sequence[str]) -> int:
     """Serve the page, live sessions and files until told to end."""
     arguments = _parser().parse_args(argv)
+    if arguments.new_token is not None:
+        return _make_token(arguments.new_token)
+    if arguments.workers is None:
+        arguments.workers = _workers(arguments.backend, arguments.model)
     settings = settings_from(arguments)
     limits = _limits(arguments)
     tls = None
@@ -82,8 +91,13 @@ async def _serve(parts: _Parts) -> int:
         load=load,
         metrics=metrics,
         sessions=sessions,
+        uploads=Uploads(parts.limits, workers=parts.settings.workers),
     )
-    server = WebServer(make_application(service, parts.access), parts.limits, parts.tls)
+    door = Door(parts.limits)
+    metrics.watch("connections", lambda: len(door))
+    metrics.watch("uploads", lambda: service.uploads.running)
+    application = make_application(service, parts.access)
+    server = WebServer(application, parts.limits, door, parts.tls)
     with signals() as told:
         serving = asyncio.create_task(server.serve(sockets=[parts.listener]))
         others = [
@@ -93,7 +107,9 @@ async def _serve(parts: _Parts) -> int:
         try:
             _tell(parts)
             await _until_told(told, serving, *others)
-            await sessions.drain(parts.limits.drain_s)
+            await asyncio.gather(
+                sessions.drain(parts.limits.drain_s), service.uploads.drain(parts.limits.drain_s)
+            )
             server.should_exit = True
             await serving
         except asyncio.CancelledError:
@@ -147,6 +163,20 @@ def _tell(parts: _Parts) -> None:
         print(f"info: serving at {scheme}://{shown}:{port}/", file=sys.stderr, flush=True)
 
 
+def _workers(backend: str, model: str) -> int:
+    """One that takes all cores where a pass is slow; else the sooner a pass begins the better."""
+    core = backend.partition(":")[0]
+    quick = core == "ctranslate2" or (core == "auto" and auto_takes_ctranslate2(model))
+    return default_workers() if quick else 1
+
+
+def _make_token(name: str) -> int:
+    token, line = new_token(name)
+    say(line)
+    print(f"the token of {name}, to be shown only now: {token}", file=sys.stderr)
+    return 0
+
+
 def _limits(arguments: argparse.Namespace) -> Limits:
     return Limits(
         max_sessions=arguments.max_sessions,
@@ -158,6 +188,7 @@ def _limits(arguments: argparse.Namespace) -> Limits:
         max_upload_bytes=round(arguments.max_upload * 1e6),
         max_upload_s=arguments.max_upload_duration,
         max_uploads=arguments.max_uploads,
+        max_connections=arguments.max_connections,
         drain_s=arguments.drain,
     )
 
@@ -190,6 +221,11 @@ def _parser() -> CommandParser:
         "who reaches the address; taking a line out revokes it",
     )
     who.add_argument(
+        "--new-token",
+        metavar="NAME",
+        help="make a token, print its line for the file, and end",
+    )
+    who.add_argument(
         "--allow-origin",
         action="append",
         default=[],
@@ -213,6 +249,7 @@ def _parser() -> CommandParser:
         ("--max-frame", "max_frame_bytes", "BYTES", int, "of a WebSocket message"),
         ("--max-upload-duration", "max_upload_s", "S", float, "audio in one upload"),
         ("--max-uploads", "max_uploads", "N", int, "uploads at once, waiting ones included"),
+        ("--max-connections", "max_connections", "N", int, "of all kinds at once"),
         ("--drain", "drain_s", "S", float, "what sessions have to finish at the end"),
     ):
         limits.add_argument(
@@ -229,8 +266,7 @@ def _parser() -> CommandParser:
         metavar="MB",
         help="size of an upload (default: %(default)s)",
     )
-    add_run_options(parser, final_model=False)
-    parser.set_defaults(workers=default_workers())
+    add_run_options(parser, server=True)
     return parser
 
 

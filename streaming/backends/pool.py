@@ -115,7 +115,7 @@ class BackendPool:
         load: Callable[[], Backend],
         *,
         workers: int = 1,
-        max_waiting: int = 64,
+        max_waiting: int = 1024,
         background: bool = False,
     ) -> None:
         if workers < 1:

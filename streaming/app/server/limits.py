@@ -32,7 +32,7 @@ class Limits:
     """Audio taken, in multiples of real time; 0 takes it as fast as it comes."""
     max_frame_bytes: int = 256 * 1024
     """Of a WebSocket message."""
-    max_upload_bytes: int = 200 * 1024 * 1024
+    max_upload_bytes: int = 100_000_000
     max_upload_s: float = 3600.0
     """Audio in one upload."""
     max_uploads: int = 16
@@ -48,11 +48,11 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, option, low, high in (
-            ("max_sessions", "--max-sessions", 1, 10_000),
+            ("max_sessions", "--max-sessions", 1, 1_000),
             ("max_session_s", "--max-session", 1, 7 * 86_400),
             ("idle_s", "--idle", 1, 86_400),
             ("resume_s", "--resume", 0, 3_600),
-            ("max_unclaimed", "max_unclaimed", 0, 10_000),
+            ("max_unclaimed", "max_unclaimed", 0, 1_000),
             ("max_rate", "--max-rate", 0, 1_000),
             ("max_frame_bytes", "--max-frame", 1_024, 16 * 2**20),
             ("max_upload_bytes", "--max-upload", 1_024, 16 * 2**30),

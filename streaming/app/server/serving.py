@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -17,15 +18,16 @@ from starlette.types import ASGIApp
 from sinks._captions.address import reason
 
 from ...errors import ConfigurationError
-from .connections import HttpConnection, WebSocketConnection
+from .connections import uvicorn_options
+from .door import Door
 from .limits import Limits
 
 __all__ = ["Told", "WebServer", "listen", "signals"]
 
-_PING_S = 20.0
-_KEEP_ALIVE_S = 10
 _LEAVE_S = 2
 """What connections have to close once the sessions have ended."""
+_TLS_S = 5.0
+"""For the handshakes of TLS, at the begin and at the end."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -48,31 +50,45 @@ class WebServer(uvicorn.Server):
     Args:
         application: what answers.
         limits: bounds.
+        door: counts connections.
         tls: serves https and wss.
     """
 
-    def __init__(self, application: ASGIApp, limits: Limits, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, application: ASGIApp, limits: Limits, door: Door, tls: ssl.SSLContext | None
+    ) -> None:
         for name in ("uvicorn", "websockets", "python_multipart"):
             # They tell addresses with their queries, and what strangers send.
             logging.getLogger(name).setLevel(logging.WARNING)
         config = uvicorn.Config(
             application,
-            http=HttpConnection.bounded(limits),
-            ws=WebSocketConnection.bounded(limits),
-            ws_max_size=limits.max_frame_bytes,
-            ws_ping_interval=_PING_S,
-            ws_ping_timeout=_PING_S,
-            ws_per_message_deflate=False,  # audio does not get smaller
-            access_log=False,
-            log_config=None,
             lifespan="off",
-            server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
             timeout_graceful_shutdown=_LEAVE_S,
+            **uvicorn_options(limits, door),
         )
         config.load()
         config.ssl = tls
         super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; as uvicorn does, which leaves a minute for every half-open handshake of TLS."""
+        loop = asyncio.get_running_loop()
+        config = self.config
+        tls: dict[str, Any] = {}
+        if config.ssl is not None:
+            times = {"ssl_handshake_timeout": _TLS_S, "ssl_shutdown_timeout": _TLS_S}
+            tls = {"ssl": config.ssl, **times}
+
+        def connection() -> asyncio.Protocol:
+            make = cast(Any, config.http_protocol_class)
+            made = make(config=config, server_state=self.server_state, app_state={})
+            return cast(asyncio.Protocol, made)
+
+        self.servers = [
+            await loop.create_server(connection, sock=each, backlog=config.backlog, **tls)
+            for each in sockets or ()
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from sinks.publisher import Publisher
 
@@ -16,6 +17,9 @@ from .load import Load
 from .messages import Opening
 from .metrics import Metrics, MetricsSink
 from .refusal import RESTART, TRY_LATER, Refusal
+
+if TYPE_CHECKING:
+    from .stream import Connection
 
 __all__ = ["Sessions"]
 
@@ -44,6 +48,7 @@ class Sessions:
         self.draining = False
         metrics.watch("live", lambda: sum(not s.done.is_set() for s in self._sessions.values()))
         metrics.watch("waiting", lambda: len(self._unclaimed()))
+        metrics.watch("viewers", lambda: sum(c.n_viewers for c in self._captions.values()))
 
     async def open(self, opening: Opening, client: str) -> LiveSession:
         """Begin a session.
@@ -77,6 +82,8 @@ class Sessions:
         except BaseException:
             self._forget(session)
             raise
+        assert session.running is not None
+        session.running.add_done_callback(lambda _: self._load.leave(session.id))
         _LOG.info("session %.8s began%s", session.id, f" for {client}" if client else "")
         return session
 
@@ -87,6 +94,12 @@ class Sessions:
     def captions_of(self, name: str) -> Publisher | None:
         """What shows a session to viewers."""
         return self._captions.get(name)
+
+    def release(self, session: LiveSession, connection: Connection) -> None:
+        """A connection is gone; its session waits for the next, if that has anything to gain."""
+        session.release(connection)
+        if session.connection is None and not session.worth_keeping:
+            self.drop(session)
 
     def drop(self, session: LiveSession) -> None:
         """Nobody will come for it."""
@@ -136,15 +149,11 @@ class Sessions:
         for session in list(self._sessions.values()):
             self._metrics.progress(session.id, session.heard_s, session.compute_s)
             released_s = session.released_s
-            if released_s is not None and (
-                now_s - released_s >= self._limits.resume_s or not session.worth_keeping
-            ):
+            if released_s is not None and now_s - released_s >= self._limits.resume_s:
                 self.drop(session)
             elif max(session.audio_s, now_s - session.began_s) > longest_s:
                 text = f"a session may last {longest_s:g} s; begin another one"
                 session.end(Refusal("session_too_long", text))
-            if session.done.is_set():
-                self._load.leave(session.id)
         for session in self._unclaimed()[: -self._limits.max_unclaimed or None]:
             self.drop(session)
 

@@ -104,7 +104,7 @@ async def _resume(websocket: WebSocket, service: Service, name: str) -> Connecti
     connection = Connection(websocket, service, session, last_seq=has.last_seq)
     await session.claim(connection)
     if has.sent < session.position:
-        session.release(connection)
+        service.sessions.release(session, connection)
         raise Refusal(
             "bad_position", f"of the audio sent, {session.position} {session.unit} are here"
         )
@@ -178,7 +178,7 @@ class Connection:
             for task in (reading, sending):
                 task.cancel()
             _, sent = await asyncio.gather(reading, sending, return_exceptions=True)
-            self._session.release(self)
+            self._service.sessions.release(self._session, self)
         if self._taken_over:
             await self._close(Refusal("taken_over", "another connection resumed the session"))
         elif refusal is not None:
