@@ -350,6 +350,7 @@ PATHS = (
     "/../../etc/passwd",
     "//",
 )
+PATHS_OF_FILES = ("/v1/audio/transcriptions", "/v1/audio/translations", "/inference")
 TOKENS = st.text("abcdefXYZ-_!", min_size=1, max_size=10)
 HEADER_VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=30)
 FIELD_NAMES = (
@@ -446,6 +447,8 @@ async def request(
     answer = await exchange(server, head + body, wait=how in ("whole", "chunked"))
     if how in ("short", "gone"):
         return
+    if not answer and len(body) > 60_000 and not (method == "POST" and path in PATHS_OF_FILES):
+        return  # the rest of a body that nobody reads there resets the connection
     found = re.match(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n(.*?)\r\n\r\n(.*)", answer, re.S)
     assert found, answer[:200]
     code, said = int(found[1]), found[3]
