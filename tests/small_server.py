@@ -15,7 +15,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from streaming.app.server.connections import Door, uvicorn_options
+from streaming.app.server.connections import uvicorn_options
+from streaming.app.server.door import Door
 from streaming.app.server.limits import Limits
 
 __all__ = ["Frames", "SmallServer", "eventually", "frame", "small_server", "upgrade"]

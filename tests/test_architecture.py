@@ -48,7 +48,7 @@ PURE = (
 IMPURE = {"asyncio", "threading", "time", "datetime", "random", "socket", "subprocess"}
 AT_ONCE = {
     *("numpy", "rich", "platformdirs", "soxr", "av"),
-    *("starlette", "uvicorn", "python_multipart", "prometheus_client"),
+    *("starlette", "uvicorn", "h11", "websockets", "python_multipart", "prometheus_client"),
 }
 """What comes with every installation and may be imported along with an adapter."""
 

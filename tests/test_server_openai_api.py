@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cli_plugin
 import httpx
 import openai
 import pytest
 from fakes import Script, ScriptedBackend
 from openai import OpenAI
+from server_process import serving
 from upload_server import TALK, UploadServer, serve, wav
 
 from streaming.app.compose import make_worker
@@ -275,4 +278,25 @@ def test_the_real_model_hears_every_word(jfk: Path, backend: str) -> None:
         *deltas, done = client.audio.transcriptions.create(file=jfk, model="whisper-1", stream=True)
         assert done.type == "transcript.text.done"
         assert done.text == text
+        assert len(deltas) > 1
+
+
+def test_the_command_serves_files(tmp_path: Path) -> None:
+    with serving(tmp_path, "--vad", "loud", "--model", "base") as served:
+        with OpenAI(base_url=f"{served.url}v1", api_key="-", max_retries=0) as client:
+            text = client.audio.transcriptions.create(file=wav(cli_plugin.SAID), model="any").text
+            assert text == text_of(cli_plugin.SAID.words).strip()
+            assert [model.id for model in client.models.list()] == ["base"]
+        assert served.stop() == 128 + signal.SIGTERM
+
+
+@pytest.mark.needs_model
+def test_the_command_hears_every_word_with_the_real_model(tmp_path: Path, jfk: Path) -> None:
+    with (
+        serving(tmp_path, backend="auto") as served,
+        OpenAI(base_url=f"{served.url}v1", api_key="-", max_retries=0) as client,
+    ):
+        *deltas, done = client.audio.transcriptions.create(file=jfk, model="any", stream=True)
+        assert done.type == "transcript.text.done"
+        assert count_errors(JFK, done.text, "en").errors == 0
         assert len(deltas) > 1

@@ -73,7 +73,7 @@ def test_old_versions_of_tls_are_refused_and_garbage_is_no_fault(own: tuple[str,
     context = tls_context(*own)
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("ALL:@SECLEVEL=0")
     with small_server(APP, ssl_context_factory=lambda *_: context) as server:

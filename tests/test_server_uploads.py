@@ -357,7 +357,9 @@ def test_files_are_heard_one_after_the_other_in_order() -> None:
     with serve(backend, limits=Limits(max_uploads=3)) as server:
         threads = [send_in_thread(server, prompt) for prompt in "abc"]
         assert backend.entered.wait(5)
-        assert refused(post(server, form(FILE))) == (503, "busy")
+        answer = post(server, form(FILE))
+        assert refused(answer) == (503, "busy")
+        assert int(answer.headers["retry-after"]) > 0
         backend.release.set()
         for thread in threads:
             thread.join(10)

@@ -17,8 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
-from collections.abc import Hashable
 from functools import partial
 from typing import Any, cast
 
@@ -32,100 +30,20 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import InvalidState
 from websockets.frames import CloseCode, Frame
 
+from .door import Door, Wait
 from .limits import Limits
+from .tap import Tap
 
-__all__ = ["Door", "HttpConnection", "WebSocketConnection", "uvicorn_options"]
+__all__ = ["HttpConnection", "WebSocketConnection", "uvicorn_options"]
 
 _PING_S = 20.0
 _KEEP_ALIVE_S = 5
-_STALL_S = 15.0
-_CLOSE_S = 5.0
-_TELL_EVERY_S = 60.0
 _HEAD_BYTES = 16_384
 """Of a request line and its headers."""
-_SIP_BYTES = 16_384
-"""Taken from a connection at a time. 256 KiB, as usual, of the smallest frames or body chunks
-keep the parsers, and with them everybody, busy for half a second."""
-_SEND_BUFFER = 65_536
-"""Bytes that the system may hold for a peer. By default it is megabytes, minutes of old text
-that a client who fell behind would have to read first."""
-_VANISHED_S = 30
-"""Time after which the system gives up a peer that acknowledges nothing."""
 
-_LOG = logging.getLogger(__name__)
 _FAULTS = logging.getLogger(f"{__name__}.faults")
 """What uvicorn tells of. Its warnings are about what strangers send, its errors about us."""
 _FAULTS.setLevel(logging.ERROR)
-
-_Wait = tuple[float, Hashable]
-"""How many seconds a connection may wait for its peer, and what differs once it has moved."""
-
-
-class Door:
-    """Counts the connections of a server, and shows those out that wait too long for their peer.
-
-    Args:
-        limits: of the server.
-        stall_s: time in which a peer must take something of what it was sent.
-        close_s: time in which a closed connection must be gone.
-    """
-
-    def __init__(
-        self, limits: Limits, *, stall_s: float = _STALL_S, close_s: float = _CLOSE_S
-    ) -> None:
-        self.body_s = limits.request_s
-        self.head_s = limits.request_s / 3
-        self.stall_s = stall_s
-        self.close_s = close_s
-        self.turned_away = 0
-        """Connections that came when there were as many as there may be."""
-        self._most = limits.max_connections
-        self._look_every_s = min(1.0, self.head_s / 4, stall_s / 4, close_s / 4)
-        self._waits: dict[HttpConnection | WebSocketConnection, tuple[_Wait | None, float]] = {}
-        self._looking = False
-        self._untold = 0
-        self._told_at: float | None = None
-
-    def __len__(self) -> int:
-        return len(self._waits)
-
-    def enter(self, connection: HttpConnection | WebSocketConnection) -> None:
-        """Let a connection in; abort it where there are too many."""
-        loop = connection.loop
-        self._waits[connection] = (None, loop.time())
-        if len(self._waits) > self._most:
-            connection.abort()
-            self._turn_away(loop.time())
-        if not self._looking:
-            self._looking = True
-            loop.call_later(self._look_every_s, self._look, loop)
-
-    def leave(self, connection: HttpConnection | WebSocketConnection) -> None:
-        """Forget a connection that is gone, or that another protocol goes on with."""
-        self._waits.pop(connection, None)
-
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        now = loop.time()
-        for connection, (before, since) in list(self._waits.items()):
-            wait = connection.waits()
-            if wait is None or wait != before:
-                self._waits[connection] = (wait, now)
-            elif now - since >= wait[0]:
-                connection.abort()
-        self._looking = bool(self._waits)
-        if self._looking:
-            loop.call_later(self._look_every_s, self._look, loop)
-
-    def _turn_away(self, now: float) -> None:
-        self.turned_away += 1
-        self._untold += 1
-        if self._told_at is None or now - self._told_at >= _TELL_EVERY_S:
-            _LOG.warning(
-                "there are %d connections, as many as --max-connections lets in; turned away: %d",
-                self._most,
-                self._untold,
-            )
-            self._untold, self._told_at = 0, now
 
 
 class HttpConnection(H11Protocol):
@@ -140,8 +58,8 @@ class HttpConnection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take in a connection."""
-        _tune(transport)
-        super().connection_made(transport)
+        self._tap = Tap(transport, self.loop)
+        super().connection_made(cast(asyncio.Transport, self._tap))
         self._door.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -151,11 +69,14 @@ class HttpConnection(H11Protocol):
         self._door.leave(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take a sip."""
+        """Take what came, sip by sip."""
+        self._tap.feed(data, self._sip)
+
+    def _sip(self, data: bytes) -> None:
         self._received += len(data)
         super().data_received(data)
 
-    def waits(self) -> _Wait | None:
+    def waits(self) -> Wait | None:
         """What it waits for; None where it is not for the peer."""
         if self.transport.is_closing():
             return self._door.close_s, "close"
@@ -175,7 +96,7 @@ class HttpConnection(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Go on as a WebSocket."""
-        if self.conn.trailing_data[0]:  # it did not wait for the answer, as it must
+        if self.conn.trailing_data[0] or self._tap.rest:  # it has to wait for the answer
             self.send_400_response("Frames came before the WebSocket was open.")
             return
         self._door.leave(self)
@@ -220,6 +141,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Go on with a connection that began as HTTP."""
+        self._tap = cast(Tap, transport)
         super().connection_made(transport)
         self._door.enter(self)
 
@@ -228,7 +150,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         self._door.leave(self)
 
-    def waits(self) -> _Wait | None:
+    def waits(self) -> Wait | None:
         """What it waits for; None where it is not for the peer."""
         if self.transport.is_closing():
             return self._door.close_s, "close"
@@ -243,7 +165,10 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     # -- in -----------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take a sip; what is whole in it counts, even if the rest is no frame."""
+        """Take what came, sip by sip; what is whole counts, even if the rest is no frame."""
+        self._tap.feed(data, self._sip)
+
+    def _sip(self, data: bytes) -> None:
         self._heard_at = self.loop.time()
         self.conn.receive_data(data)
         self.handle_events()
@@ -305,16 +230,14 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self._read_on()
         return message
 
-    # The transports of TLS, once closed, cannot be asked to read on or not to.
-
     def _pause_reading(self) -> None:
-        if not self.read_paused and not self.transport.is_closing():
+        if not self.read_paused:
             self.read_paused = True
             self.transport.pause_reading()
 
     def _read_on(self) -> None:
         ready = self.handshake_complete and self.queue.empty() and self.writable.is_set()
-        if self.read_paused and ready and not self.transport.is_closing():
+        if self.read_paused and ready:
             self.read_paused = False
             self.transport.resume_reading()
 
@@ -376,23 +299,3 @@ def uvicorn_options(limits: Limits, door: Door) -> dict[str, Any]:
         "log_config": None,
         "log_level": "warning",
     }
-
-
-def _tune(transport: asyncio.Transport) -> None:
-    """Small buffers, and a system that notices when the peer has vanished."""
-    below = getattr(transport, "_ssl_protocol", None)
-    cast(Any, below or transport).max_size = _SIP_BYTES  # what asyncio reads at a time
-    if below is not None:  # what is deciphered at a time is all that was read
-        cast(Any, transport).set_read_buffer_limits(_SIP_BYTES)
-    transport.set_write_buffer_limits(_SEND_BUFFER)
-    raw = transport.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_USER_TIMEOUT", _VANISHED_S * 1000),
-        ("TCP_KEEPIDLE", _VANISHED_S),
-        ("TCP_KEEPINTVL", _VANISHED_S // 3),
-        ("TCP_KEEPCNT", 3),
-    ):
-        if hasattr(socket, name):
-            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -195,9 +195,18 @@ class LiveSession:
         await self._feed.configure(options)
 
     async def finish(self) -> None:
-        """The client has no more audio."""
+        """The client has no more audio.
+
+        Raises:
+            Refusal: nothing of it could be decoded. The session ends.
+        """
         if not self._feed.ended:
-            await self._feed.append(await self._decoder.finish())
+            try:
+                samples = await self._decoder.finish()
+            except Refusal as refusal:
+                self.end(refusal)
+                raise
+            await self._feed.append(samples)
             self._feed.end()
 
     def end(self, refusal: Refusal | None = None) -> None:

@@ -41,7 +41,6 @@ import math
 import time
 from contextlib import aclosing
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -57,7 +56,8 @@ from .forms import Form
 from .refusal import Refusal
 from .service import Service
 from .transcript import RunningText, Segments, Written
-from .uploads import UploadEndpoint, hear, wished
+from .upload_endpoint import UploadEndpoint
+from .uploads import hear, public_name, wished
 
 __all__ = ["routes"]
 
@@ -98,10 +98,9 @@ def routes(service: Service) -> list[BaseRoute]:
 
 
 def _described(settings: Settings) -> dict[str, Any]:
-    """The model as an entry of the list. Where it is a file, its folder is nobody's business."""
-    path = Path(settings.model)
+    """The model as an entry of the list."""
     return {
-        "id": path.name if path.exists() else settings.model,
+        "id": public_name(settings),
         "object": "model",
         "created": int(time.time()),
         "owned_by": "stream-transcribe",

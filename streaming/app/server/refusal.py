@@ -28,7 +28,7 @@ TRY_LATER = 1013
 """Close codes of the IANA registry (RFC 6455, section 7.4)."""
 
 
-class Refusal(StreamingError):
+class Refusal(StreamingError):  # noqa: N818 - an answer, not a fault
     """Says no to a client, in one line, with the way out.
 
     Args:

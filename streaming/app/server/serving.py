@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -17,13 +18,16 @@ from starlette.types import ASGIApp
 from sinks._captions.address import reason
 
 from ...errors import ConfigurationError
-from .connections import Door, uvicorn_options
+from .connections import uvicorn_options
+from .door import Door
 from .limits import Limits
 
 __all__ = ["Told", "WebServer", "listen", "signals"]
 
 _LEAVE_S = 2
 """What connections have to close once the sessions have ended."""
+_TLS_S = 5.0
+"""For the handshakes of TLS, at the begin and at the end."""
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -65,6 +69,26 @@ class WebServer(uvicorn.Server):
         config.load()
         config.ssl = tls
         super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; as uvicorn does, which leaves a minute for every half-open handshake of TLS."""
+        loop = asyncio.get_running_loop()
+        config = self.config
+        tls: dict[str, Any] = {}
+        if config.ssl is not None:
+            times = {"ssl_handshake_timeout": _TLS_S, "ssl_shutdown_timeout": _TLS_S}
+            tls = {"ssl": config.ssl, **times}
+
+        def connection() -> asyncio.Protocol:
+            make = cast(Any, config.http_protocol_class)
+            made = make(config=config, server_state=self.server_state, app_state={})
+            return cast(asyncio.Protocol, made)
+
+        self.servers = [
+            await loop.create_server(connection, sock=each, backlog=config.backlog, **tls)
+            for each in sockets or ()
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

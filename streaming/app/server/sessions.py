@@ -48,6 +48,7 @@ class Sessions:
         self.draining = False
         metrics.watch("live", lambda: sum(not s.done.is_set() for s in self._sessions.values()))
         metrics.watch("waiting", lambda: len(self._unclaimed()))
+        metrics.watch("viewers", lambda: sum(c.n_viewers for c in self._captions.values()))
 
     async def open(self, opening: Opening, client: str) -> LiveSession:
         """Begin a session.

@@ -36,7 +36,8 @@ from .forms import Form
 from .refusal import Refusal
 from .service import Service
 from .transcript import Segments, Written
-from .uploads import UploadEndpoint, hear, wished
+from .upload_endpoint import UploadEndpoint
+from .uploads import hear, wished
 
 __all__ = ["routes"]
 
