@@ -19,6 +19,8 @@ from .protocols import SourceItem
 __all__ = ["Channel", "ChannelClosed", "ChannelStatistics"]
 
 _MOST_NOTICES = 64
+_MOST_ITEMS = 4_096
+"""However short the audio is between the rest."""
 
 
 class ChannelClosed(Exception):  # noqa: N818 - a signal, like StopAsyncIteration
@@ -72,8 +74,8 @@ class Channel:
         Raises:
             ChannelClosed: the channel was closed before the item was in.
         """
-        if isinstance(item, AudioChunk) and not self._drops:
-            while not self._closed and self._waiting and not self._fits(item):
+        if not self._drops:
+            while not self._closed and self._full(item):
                 self._writable.clear()
                 await self._writable.wait()
         if self._closed:
@@ -89,7 +91,10 @@ class Channel:
             if isinstance(item, Configure) and self._items and type(self._items[-1]) is Configure:
                 self._items.pop()
             self._items.append(item)
-            self._forget_notices()
+            if isinstance(item, Notice):
+                self._forget_notices()
+        while self._drops and self._waiting and len(self._items) > _MOST_ITEMS:
+            self._drop()
         self._readable.set()
 
     async def get(self) -> SourceItem:
@@ -112,12 +117,6 @@ class Channel:
             self._readable.clear()
             await self._readable.wait()
 
-    def shed(self, most_samples: int) -> None:
-        """Drop the oldest chunks until no more audio than that waits."""
-        while self._waiting > most_samples:
-            self._drop()
-        self._writable.set()
-
     def close(self, error: BaseException | None = None) -> None:
         """No more items. What is in the channel is still read, then ``error`` is raised.
 
@@ -134,6 +133,12 @@ class Channel:
         """What the channel holds and has held."""
         return ChannelStatistics(self._waiting, self._peak, self._dropped)
 
+    def _full(self, item: SourceItem) -> bool:
+        """Whether an item has to wait."""
+        if len(self._items) >= _MOST_ITEMS:
+            return True
+        return isinstance(item, AudioChunk) and self._waiting > 0 and not self._fits(item)
+
     def _fits(self, chunk: AudioChunk) -> bool:
         return self._waiting + len(chunk.samples) <= self._capacity
 
@@ -141,10 +146,10 @@ class Channel:
         if not self._items:
             raise self._error or ChannelClosed
         item = self._items.popleft()
+        self._writable.set()
         if not isinstance(item, AudioChunk):
             return item
         self._waiting -= len(item.samples)
-        self._writable.set()
         if self._lost:
             self._lost = False
             item = replace(item, gap_reason="overload")

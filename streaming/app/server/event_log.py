@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import islice
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -62,9 +63,7 @@ class EventLog:
         """Whether every event after ``seq`` is there."""
         return seq >= self.last_seq or (bool(self._entries) and self._entries[0].seq <= seq + 1)
 
-    def after(self, seq: int) -> Iterator[Entry]:
-        """The events after ``seq``, oldest first, as they are now."""
-        if seq >= self.last_seq:
-            return
-        first = max(0, seq + 1 - self._entries[0].seq)
-        yield from list(self._entries)[first:]
+    def after(self, seq: int) -> list[Entry]:
+        """The events after ``seq``, oldest first, as far as they are kept."""
+        newest = islice(reversed(self._entries), max(0, self.last_seq - seq))
+        return list(newest)[::-1]

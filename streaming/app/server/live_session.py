@@ -60,6 +60,8 @@ class LiveSession:
         self.interim = opening.interim
         self.refusal: Refusal | None = None
         """Why it was ended, if not by its client."""
+        self.unwanted = False
+        """Its client has closed it for good."""
         self.connection: Connection | None = None
         loop = asyncio.get_running_loop()
         self.began_s = loop.time()
@@ -123,6 +125,10 @@ class LiveSession:
         """Audio so far, with what was lost."""
         return seconds(self._feed.end_sample)
 
+    def age_s(self, at_s: float) -> float:
+        """How long ago the audio at a second of the stream came."""
+        return self._feed.age_s(at_s)
+
     @property
     def compute_s(self) -> float:
         """Compute time of its passes so far."""
@@ -140,8 +146,8 @@ class LiveSession:
 
     @property
     def worth_keeping(self) -> bool:
-        """There is something to come back for."""
-        return self._feed.end_sample > 0
+        """There is something to come back for, and somebody might."""
+        return self._feed.end_sample > 0 and not self.unwanted
 
     @property
     def finishing(self) -> bool:
@@ -161,17 +167,22 @@ class LiveSession:
         except Refusal as refusal:
             self.end(refusal)
             raise
-        await self._feed.append(samples)
+        self._feed.append(samples)
         self._wake()
         await self._feed.room()
 
-    async def skip(self, count: int) -> None:
-        """The next samples of the client are lost."""
-        await self._feed.skip(self._decoder.skip(count), "connection")
+    def skip(self, count: int) -> None:
+        """The next samples of the client are lost.
+
+        Raises:
+            Refusal: not with this encoding, or not so many.
+        """
+        self._feed.skip(self._decoder.skip(count), "connection")
 
     async def flush(self) -> None:
-        """Close the running utterance here."""
-        await self._feed.flush()
+        """Close the running utterance here; returns when there is room for more."""
+        self._feed.flush()
+        await self._feed.room()
 
     async def configure(self, wanted: Configuration) -> None:
         """Hear, or tell, in another way from here on.
@@ -193,7 +204,8 @@ class LiveSession:
         if not backend.multilingual:
             options = replace(options, language="en")
         self.settings = wanted.settings
-        await self._feed.configure(options)
+        self._feed.configure(options)
+        await self._feed.room()
 
     async def finish(self) -> None:
         """The client has no more audio.
@@ -207,8 +219,13 @@ class LiveSession:
             except Refusal as refusal:
                 self.end(refusal)
                 raise
-            await self._feed.append(samples)
+            self._feed.append(samples)
             self._feed.end()
+
+    def close(self) -> None:
+        """Its client wants no more."""
+        self.unwanted = True
+        self.end()
 
     def end(self, refusal: Refusal | None = None) -> None:
         """End it for the client: what was heard is still finished and told."""

@@ -111,7 +111,7 @@ class Metrics:
         self._utterances = self._counter("utterances", "Utterances of live sessions.")
         self._delays = Histogram(
             f"{_PREFIX}_commit_delay_seconds",
-            "From the end of a word, as the model heard it, to its commitment, for each word.",
+            "From the arrival of a word's end, where the model heard it, to its commitment.",
             buckets=_DELAYS_S,
             registry=self.registry,
         )
@@ -125,9 +125,6 @@ class Metrics:
             case SessionStarted():
                 self._started.inc()
                 self._progress[event.session] = (0.0, 0.0)
-            case Committed():
-                for word in event.words:
-                    self._delays.observe(max(0.0, event.clock_s - word.end_s))
             case Final():
                 self._utterances.inc()
             case AudioDropped():
@@ -138,6 +135,10 @@ class Metrics:
                 self.progress(event.session, event.audio_s, event.compute_s)
             case SessionEnded():
                 self.ended(event.session, event.reason)
+
+    def committed(self, delay_s: float) -> None:
+        """A word was committed so long after its audio had come."""
+        self._delays.observe(max(0.0, delay_s))
 
     def progress(self, session: str, audio_s: float, compute_s: float) -> None:
         """A session has come so far, in seconds since it began.
@@ -225,10 +226,17 @@ class _Labelled:
 
 
 class MetricsSink:
-    """Tells the metrics of a session's events, and of its end if that was not among them."""
+    """Tells the metrics of a session's events, and of its end if that was not among them.
 
-    def __init__(self, metrics: Metrics) -> None:
+    Args:
+        metrics: of the server.
+        age_s: how long ago the audio came that lies at a second of the stream. The clock of the
+            session does not tell: whoever sends nothing for a while is not late for that.
+    """
+
+    def __init__(self, metrics: Metrics, age_s: Callable[[float], float]) -> None:
         self._metrics = metrics
+        self._age_s = age_s
         self._session = ""
 
     async def __aenter__(self) -> Self:
@@ -246,6 +254,9 @@ class MetricsSink:
         """Take one event."""
         self._session = event.session
         self._metrics.event(event)
+        if isinstance(event, Committed):
+            for word in event.words:
+                self._metrics.committed(self._age_s(word.end_s))
 
 
 def routes(service: Service) -> list[BaseRoute]:

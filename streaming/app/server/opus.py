@@ -33,7 +33,7 @@ MAX_BARREN_BYTES = 1 << 20
 """Bytes without audio: a header with a picture has fewer. FFmpeg makes up to 33 times as much
 memory of what a hostile header holds, and frees it again."""
 BARREN = f"no audio in {MAX_BARREN_BYTES} bytes"
-MAX_PUSH_S = 150
+MAX_PUSH_S = 30
 """Audio in one push, which a `Feed` can take: 256 KiB of 14 kbit/s. Two bytes can make 0.12 s."""
 JUMP_S, MAX_JUMP_S = 0.1, 60.0
 """A timestamp later by this much tells of lost audio; by less it is jitter, by more a new clock."""

@@ -63,7 +63,7 @@ class Sessions:
             raise _later("not_ready", "the model is still being loaded")
         if not self._metrics.is_ready:
             raise _later("not_ready", "the speed of this machine is being measured")
-        self._make_room()
+        yields = self._who_yields()
         self._load.admit()
         captions = Publisher(max_viewers=self._limits.max_viewers)
         session = LiveSession(
@@ -71,7 +71,7 @@ class Sessions:
             client,
             worker=self._worker,
             limits=self._limits,
-            sinks=[captions, MetricsSink(self._metrics)],
+            sinks=[captions, MetricsSink(self._metrics, lambda at_s: session.age_s(at_s))],
         )
         # It counts from here on: others may ask while its parts are made.
         self._sessions[session.id] = session
@@ -80,8 +80,12 @@ class Sessions:
         try:
             await session.start()
         except BaseException:
+            self._load.leave(session.id)
             self._forget(session)
+            session.told.set()
             raise
+        if yields is not None and yields.connection is None:
+            self.drop(yields)
         assert session.running is not None
         session.running.add_done_callback(lambda _: self._load.leave(session.id))
         _LOG.info("session %.8s began%s", session.id, f" for {client}" if client else "")
@@ -102,12 +106,15 @@ class Sessions:
             self.drop(session)
 
     def drop(self, session: LiveSession) -> None:
-        """Nobody will come for it."""
+        """Nobody will come for it. It goes on where viewers want to know the end."""
         session.end()
+        watched = self._captions[session.id].n_viewers if session.id in self._captions else 0
         self._forget(session)
-        if session.running is not None:  # somebody has to hold on to a task
-            self._ending.add(session.running)
+        if session.running is not None:
+            self._ending.add(session.running)  # somebody has to hold on to a task
             session.running.add_done_callback(self._ending.discard)
+            if not watched:
+                session.running.cancel()
 
     def end_those_of(self, clients: Iterable[str]) -> None:
         """Tokens were revoked."""
@@ -151,6 +158,9 @@ class Sessions:
             released_s = session.released_s
             if released_s is not None and now_s - released_s >= self._limits.resume_s:
                 self.drop(session)
+            elif not session.audio_s and now_s - session.began_s > self._limits.idle_s:
+                text = f"no audio came within {self._limits.idle_s:g} s"
+                session.end(Refusal("idle", text))
             elif max(session.audio_s, now_s - session.began_s) > longest_s:
                 text = f"a session may last {longest_s:g} s; begin another one"
                 session.end(Refusal("session_too_long", text))
@@ -162,20 +172,23 @@ class Sessions:
         waiting = [s for s in self._sessions.values() if s.released_s is not None]
         return sorted(waiting, key=lambda session: session.released_s or 0.0)
 
-    def _make_room(self) -> None:
-        """A client that is here goes before those that may come back."""
+    def _who_yields(self) -> LiveSession | None:
+        """Whose place a newcomer takes: a client that is here goes before one that may come back.
+
+        Raises:
+            Refusal: there are as many as there may be, and all are here.
+        """
         live = [s for s in self._sessions.values() if not s.done.is_set()]
         if len(live) < self._limits.max_sessions:
-            return
+            return None
         waiting = [session for session in self._unclaimed() if session in live]
         if not waiting:
             raise _later(
                 "too_many_sessions", f"there are {len(live)} sessions, as many as there may be"
             )
-        self.drop(waiting[0])
+        return waiting[0]
 
     def _forget(self, session: LiveSession) -> None:
-        self._load.leave(session.id)
         self._sessions.pop(session.id, None)
         self._captions.pop(session.id, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -26,10 +27,12 @@ from .messages import (
     parse_message,
     parse_opening,
 )
-from .refusal import INVALID, Refusal
+from .refusal import INTERNAL, INVALID, Refusal
 from .service import Service
 
 __all__ = ["Connection", "routes"]
+
+_LOG = logging.getLogger(__name__)
 
 _DONE = 1000
 _RESUME_S = 10.0
@@ -107,6 +110,9 @@ async def _resume(websocket: WebSocket, service: Service, name: str) -> Connecti
         )
     connection = Connection(websocket, service, session, last_seq=has.last_seq)
     await session.claim(connection)
+    if not session.log.reaches_back_to(has.last_seq):  # so much was said meanwhile
+        service.sessions.release(session, connection)
+        raise Refusal("events_lost", "too much was said since; begin a new session")
     connection.say({"type": "resumed", "session": session.id, "position": session.position})
     return connection
 
@@ -166,7 +172,7 @@ class Connection:
         self._tasks = {reading, sending}
         if self._taken_over:  # meanwhile
             await self.taken_over()
-        refusal = None
+        refusal: Refusal | None = None
         try:
             await asyncio.wait({reading, sending}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done() and not reading.cancelled():
@@ -180,12 +186,10 @@ class Connection:
             self._service.sessions.release(self._session, self)
         if self._taken_over:
             await self._close(Refusal("taken_over", "another connection resumed the session"))
+        elif not isinstance(sent, BaseException):  # it is not gone
+            await self._close(refusal or sent or self._session.refusal)
         elif refusal is not None:
             await self._close(refusal)
-        elif isinstance(sent, Refusal):
-            await self._close(sent)
-        elif sent is None:  # all of it
-            await self._close(self._session.refusal)
 
     async def _close(self, refusal: Refusal | None) -> None:
         with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
@@ -198,27 +202,47 @@ class Connection:
 
     async def _read(self) -> Refusal | None:
         """Take what the client sends; returns when it is gone, or why it has to go."""
+        session = self._session
         try:
-            while True:
-                finishing = self._session.finishing  # then it is the server's turn
-                async with asyncio.timeout(None if finishing else self._service.limits.idle_s):
-                    message = await self._websocket.receive()
+            while (message := await self._receive()) is not None:
                 if message["type"] == "websocket.disconnect":
-                    if message.get("code") == _DONE:  # it wants no more
-                        self._session.end()
+                    if message.get("code") == _DONE:
+                        session.close()
                     return None
                 data, text = message.get("bytes"), message.get("text")
                 if data is not None:
                     await self._take_audio(data)
                 elif text is not None:
                     await self._take_message(text)
-        except TimeoutError:
-            idle_s = self._service.limits.idle_s
-            idle = Refusal("idle", f"nothing came for {idle_s:g} s; keepalive messages prevent it")
-            self._session.end(idle)
-            return idle
+                await asyncio.sleep(0)  # many small ones may be there already
         except Refusal as refusal:
             return refusal
+        except Exception:
+            return self._fault("taking what the client sent")
+        idle_s = self._service.limits.idle_s
+        idle = Refusal("idle", f"nothing came for {idle_s:g} s; keepalive messages prevent it")
+        session.end(idle)
+        return idle
+
+    async def _receive(self) -> Mapping[str, Any] | None:
+        """The next message; None if the client said nothing for too long."""
+        receiving = asyncio.ensure_future(self._websocket.receive())
+        try:
+            while True:
+                done, _ = await asyncio.wait({receiving}, timeout=self._service.limits.idle_s)
+                if done:
+                    return receiving.result()
+                if not self._session.finishing:  # otherwise it is the server's turn
+                    return None
+        finally:
+            receiving.cancel()
+
+    def _fault(self, where: str) -> Refusal:
+        """Something that must not happen ends the session: it would only happen again."""
+        _LOG.exception("session %.8s: a fault while %s", self._session.id, where)
+        refusal = Refusal("internal", "the server failed", close_code=INTERNAL)
+        self._session.end(refusal)
+        return refusal
 
     async def _take_audio(self, data: bytes) -> None:
         if not self._session.finishing:
@@ -238,14 +262,26 @@ class Connection:
             case FlushHere():
                 await session.flush()
             case Skip(count):
-                await session.skip(count)
+                session.skip(count)
             case Configuration() as wanted:
                 await session.configure(wanted)
             case Resume():
                 raise Refusal("bad_message", "resume is a first message", close_code=INVALID)
 
-    async def _send(self) -> None:
-        """Send replies, then events, each once and in order; returns after the last one."""
+    async def _send(self) -> Refusal | None:
+        """Send replies and events; returns after the last one, or why it could not go on."""
+        try:
+            await self._send_all()
+        except Refusal as refusal:
+            return refusal
+        except (WebSocketDisconnect, TimeoutError):
+            raise
+        except Exception:
+            return self._fault("sending events")
+        return None
+
+    async def _send_all(self) -> None:
+        """Replies first, then events, each once and in order."""
         session = self._session
         while True:
             self._changed.clear()
