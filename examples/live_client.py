@@ -54,7 +54,7 @@ class LiveClient:
         keep_s: how much unconfirmed audio is kept; of more, the oldest is forgotten.
         retry_s: wait before the first new try; it doubles with each, up to 5 s.
         give_up_s: how long to try without getting any further.
-        ping_s: a connection that does not answer for twice as long is dead.
+        dead_s: a connection that answers nothing for so long is given up.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class LiveClient:
         keep_s: float = 60.0,
         retry_s: float = 0.2,
         give_up_s: float = 300.0,
-        ping_s: float = 5.0,
+        dead_s: float = 20.0,
     ) -> None:
         self.session: dict[str, Any] = {}
         """The server's first message; empty while there is none."""
@@ -74,9 +74,9 @@ class LiveClient:
         self._retry_s, self._give_up_s = retry_s, give_up_s
         self._connect = partial(
             connect,
-            open_timeout=2 * ping_s,
-            ping_interval=ping_s,
-            ping_timeout=ping_s,
+            open_timeout=dead_s,
+            ping_interval=dead_s / 2,
+            ping_timeout=dead_s / 2,
             close_timeout=1,
         )
         self._kept: deque[AudioChunk] = deque()

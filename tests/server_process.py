@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,13 @@ class Served:
         """Where live audio goes."""
         return self.url.replace("http", "ws", 1) + "v1/stream"
 
+    def until_ready(self, within_s: float = 60.0) -> None:
+        """Wait until it has its model."""
+        until_s = time.monotonic() + within_s
+        while "ready\n" not in self.lines:
+            assert time.monotonic() < until_s, f"it is not ready: {self.lines}"
+            time.sleep(0.02)
+
     def stop(self, timeout_s: float = 20.0) -> int:
         """Ask it to end, and wait for that; its exit code."""
         self.process.terminate()
@@ -59,6 +67,7 @@ def serving(
     )
     with process:
         lines: list[str] = []
+        reading = Thread(target=lambda: lines.extend(process.stderr or ()), daemon=True)
         try:
             assert process.stderr is not None
             for line in process.stderr:
@@ -67,10 +76,10 @@ def serving(
                     break
             else:
                 raise AssertionError(f"it does not serve: {lines}")
-            reading = Thread(target=lambda: lines.extend(process.stderr or ()), daemon=True)
             reading.start()
             yield Served(process, found[1], int(found[2]), lines)
         finally:
             process.kill()
             process.wait()
-            reading.join(5)
+            if reading.ident is not None:
+                reading.join(5)

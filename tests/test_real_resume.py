@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from broken_stream import Streamed, stream
-from captions_browser import eventually
 from cutting_proxy import Cut
 from server_process import serving
 
@@ -24,13 +23,13 @@ CUTS = (Cut(up=320_007), Cut(up=250_000, how="freeze"), Cut(down=20_000))
 def test_three_cuts_cost_no_event_and_no_word(tmp_path: Path, recordings: Path) -> None:
     async def both(port: int) -> tuple[Streamed, Streamed]:
         whole, cut = (
-            stream(port, FileSource(recordings / f"{CLIP}.flac", duration_s=PART_S), cuts, ping_s=1)
+            stream(port, FileSource(recordings / f"{CLIP}.flac", duration_s=PART_S), cuts, dead_s=2)
             for cuts in ((), CUTS)
         )
         return await asyncio.gather(whole, cut)
 
     with serving(tmp_path, backend="auto") as server:
-        eventually(lambda: "ready\n" in server.lines, True, within_s=60)
+        server.until_ready()
         whole, cut = asyncio.run(both(server.port))
     assert (whole.n_connections, cut.n_broken, cut.n_connections) == (1, 3, 4)
     for done in (whole, cut):

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import cli_plugin
 import pytest
-from captions_browser import eventually
 from cutting_proxy import CuttingProxy
 from fakes import ScriptedSource, chunks_of
 from server_process import Served, serving
@@ -43,7 +42,7 @@ async def collect(client: LiveClient, source: Source, said: list[JSON]) -> None:
 def ready(folder: Path, port: int = 0) -> Iterator[Served]:
     """A server that has its model."""
     with serving(folder, *OPTIONS, backend=BACKEND, port=port) as server:
-        eventually(lambda: "ready\n" in server.lines, True)
+        server.until_ready()
         yield server
 
 

@@ -9,20 +9,19 @@ from pathlib import Path
 import cli_plugin
 import pytest
 from broken_stream import Streamed, stream
-from captions_browser import eventually
 from cutting_proxy import Cut, CuttingProxy, How
 from server_process import Served, serving
 from stream_client import JSON, Hurried, StreamClient, events_of, pcm, resume, whole_log
 
 from streaming.audio import SAMPLE_RATE, Samples
 
-UTTERANCES = 8
+UTTERANCES = 16
 SCRIPT = cli_plugin.talk(UTTERANCES)
 WORDS = "".join(word.text for word in SCRIPT.words)
 AUDIO = SCRIPT.audio()
-SPEED = 4.0
+SPEED = 8.0
 """Times as fast as speech, so that a test takes seconds."""
-QUICK = {"retry_s": 0.02, "ping_s": 0.5}
+QUICK = {"retry_s": 0.02, "dead_s": 1.0}
 """How soon the client looks for its server again."""
 BACKEND = f"scripted:utterances={UTTERANCES}"
 OPTIONS = ("--vad", "loud", "--max-rate", "0")
@@ -31,7 +30,7 @@ OPTIONS = ("--vad", "loud", "--max-rate", "0")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("server"), *OPTIONS, backend=BACKEND) as served:
-        eventually(lambda: "ready\n" in served.lines, True)
+        served.until_ready()
         yield served
 
 
@@ -237,7 +236,7 @@ def test_a_session_is_forgotten_after_its_time(tmp_path: Path) -> None:
         assert refusal["code"] == "unknown_session"
 
     with serving(tmp_path, *OPTIONS, "--resume", "1", backend=BACKEND) as server:
-        eventually(lambda: "ready\n" in server.lines, True)
+        server.until_ready()
         asyncio.run(run(server))
 
 

@@ -32,7 +32,7 @@ def make_certificate(
     secret = ["-noenc"] if password is None else ["-passout", f"pass:{password}"]
     words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=localhost"
     names = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-    files = ["-keyout", key, "-out", certificate]
+    files = ["-keyout", str(key), "-out", str(certificate)]
     command = ["openssl", *words.split(), "-addext", names, *secret, *files, *more]
     subprocess.run(command, check=True, capture_output=True)
     return str(certificate), str(key)
@@ -135,7 +135,7 @@ def test_files_that_will_not_do_are_told_in_one_line(own: tuple[str, str], tmp_p
 
 @pytest.mark.parametrize(
     ("from_day", "to_day", "said"),
-    [(-30, -1, "has expired"), (1, 30, "not valid yet"), (-30, 3, "expires in 2 days")],
+    [(-30, -1, "has expired"), (1, 30, "not valid yet"), (-30, 3, "expires in 3 days")],
 )
 def test_a_certificate_out_of_its_dates_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, from_day: int, to_day: int, said: str
@@ -148,19 +148,19 @@ def test_a_certificate_out_of_its_dates_is_warned_of(
         "default_md=sha256\npolicy=any\nrand_serial=yes\n[any]\ncommonName=supplied\n"
     )
     _, key = make_certificate(tmp_path)
-    request, certificate = tmp_path / "own.csr", tmp_path / "dated.crt"
+    request, certificate = str(tmp_path / "own.csr"), str(tmp_path / "dated.crt")
     dates = [
-        time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + day * 86_400 + 60 * (day > 0)))
+        time.strftime("%Y%m%d%H%M%SZ", time.gmtime(time.time() + day * 86_400 + 3600 * (day > 0)))
         for day in (from_day, to_day)
     ]
     for command in (
         ["req", "-new", "-key", key, "-subj", "/CN=localhost", "-out", request],
         [
-            *["ca", "-batch", "-selfsign", "-config", config, "-keyfile", key, "-in", request],
+            *["ca", "-batch", "-selfsign", "-config", str(config), "-keyfile", key, "-in", request],
             *["-out", certificate, "-notext", "-startdate", dates[0], "-enddate", dates[1]],
         ],
     ):
         subprocess.run(["openssl", *command], check=True, capture_output=True)
     with caplog.at_level(logging.WARNING):
-        tls_context(str(certificate), key)
-    assert said.replace("2", "3") in caplog.text.replace("2 days", "3 days")
+        tls_context(certificate, key)
+    assert said in caplog.text

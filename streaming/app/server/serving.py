@@ -57,9 +57,9 @@ class WebServer(uvicorn.Server):
     def __init__(
         self, application: ASGIApp, limits: Limits, door: Door, tls: ssl.SSLContext | None
     ) -> None:
-        for name in ("uvicorn", "websockets", "python_multipart"):
-            # They tell addresses with their queries, and what strangers send.
+        for name in ("uvicorn", "websockets"):  # they tell addresses with their queries
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)  # what strangers send
         config = uvicorn.Config(
             application,
             lifespan="off",
