@@ -71,7 +71,7 @@ def backend(
         Path("loading").touch()
         time.sleep(load_s)
     said = SAID if utterances is None else talk(utterances)
-    made = _Scripted(said, model=model, fails_at=fails_at)
+    made = _Scripted(said, model=model, fails_at=fails_at, keep=False)
     made.pass_s = pass_s
     return made
 

@@ -25,20 +25,10 @@ from server_process import Served, serving
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from streaming.events import event_from_json
+
 PROTOCOL = Path(__file__).parents[1] / "streaming" / "app" / "server" / "PROTOCOL.md"
 REPLIES = {"session", "resumed", "received", "error"}
-EVENTS = {
-    "session_started",
-    "speech_started",
-    "speech_ended",
-    "partial",
-    "committed",
-    "final",
-    "audio_dropped",
-    "notice",
-    "stats",
-    "session_ended",
-}
 LONGEST_FRAME = 32_768
 SPEECH = (cli_plugin.SAID.audio() * 32_767).astype("<i2").tobytes()
 WAV = wav_header(16_000, rate=16_000) + SPEECH[:16_000]
@@ -153,13 +143,15 @@ VALID = (
     {"type": "configure", "prompt": "Ask not", "interim": False},
     {"type": "configure", "language": "en", "hotwords": ["a", 1, None]},
 )
-ODD = ("", "[" * 100_000, "{" * 5_000, "1e999", "NaN", '"\\ud800"', "{}", "x" * 70_000, "\x00")
+ODD = ("", "[" * 30_000, "{" * 5_000, "1e999", "NaN", '"\\ud800"', "{}", "x" * 70_000, "\x00")
 PARAMETERS = (
     *("encoding", "sample_rate", "channels", "language", "task", "prompt", "hotwords"),
     *("interim", "label", "token", "session", "more"),
 )
 TEXTS = (
     st.sampled_from(VALID).map(json.dumps)
+    | st.sampled_from(VALID).map(json.dumps)
+    | st.sampled_from(VALID).map(json.dumps)
     | st.builds(
         lambda kind, rest: json.dumps({"type": kind, **rest}),
         st.sampled_from(TYPES),
@@ -185,12 +177,14 @@ AUDIO = (
     st.binary(max_size=2_000)
     | st.integers(0, 200_000).map(lambda start: SPEECH[start : start + 20_000])
     | st.builds(lambda stream, end: stream[:end], st.sampled_from(STREAMS), st.integers(0, 20_000))
-    | st.just(bytes(LONGEST_FRAME + 1))
+    | st.sampled_from([SPEECH[:LONGEST_FRAME], bytes(LONGEST_FRAME + 1)])
 ).map(Bytes)
 SLOTS = st.integers(0, 2)
+SPEAK = st.tuples(st.just("audio"), SLOTS, AUDIO)
 STEPS = st.one_of(
     st.tuples(st.just("open"), SLOTS, QUERIES),
-    st.tuples(st.just("audio"), SLOTS, AUDIO),
+    SPEAK,
+    SPEAK,
     st.tuples(st.just("text"), SLOTS, TEXTS),
     st.tuples(st.just("drop"), SLOTS, st.sampled_from([None, 1000, 1001, 3000, 4999])),
     st.tuples(
@@ -198,10 +192,10 @@ STEPS = st.one_of(
         SLOTS,
         st.fixed_dictionaries(
             {
-                "which": st.integers(-1, 3),
-                "secret": st.just("right") | st.text(max_size=10),
-                "last_seq": st.integers(-2, 6) | JSON_VALUES,
-                "sent": st.integers(0, 40_000) | JSON_VALUES,
+                "which": st.integers(-1, 5),
+                "secret": st.sampled_from(["right", "right", "right", "wrong", "\ud800", ""]),
+                "last_seq": st.just(-1) | st.integers(-2, 6) | JSON_VALUES,
+                "sent": st.just(2**40) | st.integers(0, 40_000) | JSON_VALUES,
             }
         ),
     ),
@@ -216,12 +210,14 @@ class Talk:
     def __init__(self, stream: ClientConnection, hellos: list[dict[str, Any]]) -> None:
         self.stream = stream
         self.dropped = False
+        self.too_long = False
         self._hellos = hellos
         self._refusal: dict[str, Any] | None = None
         self._seq = -1
         self.reading = asyncio.create_task(self._read())
 
     async def say(self, frame: bytes | str) -> None:
+        self.too_long = self.too_long or len(frame) > LONGEST_FRAME
         with suppress(ConnectionClosed):
             await self.stream.send(frame)
 
@@ -244,18 +240,20 @@ class Talk:
     async def _read(self) -> None:
         with suppress(ConnectionClosed):
             while True:
-                self._check(json.loads(await self.stream.recv(decode=True)))
+                self._check(await self.stream.recv(decode=True))
         if self.dropped:
             return
         code = self.stream.close_code
         if self._refusal is None:
-            assert code in (1000, 1009), code
+            # Of a frame that is too long, the rest may cut the line before the reason is read.
+            assert code in ((1000, 1006, 1009) if self.too_long else (1000,)), code
         else:
             assert code == CLOSE_CODES[self._refusal["code"]], (code, self._refusal)
 
-    def _check(self, frame: dict[str, Any]) -> None:
+    def _check(self, text: str) -> None:
         assert self._refusal is None, "a refusal is the last frame"
-        assert frame["type"] in (EVENTS if "seq" in frame else REPLIES), frame
+        frame = json.loads(text)
+        assert event_from_json(text) if "seq" in frame else frame["type"] in REPLIES, frame
         if frame["type"] == "session":
             self._hellos.append(frame)
         if frame["type"] == "error":
@@ -323,10 +321,13 @@ async def look(server: Served, session: str) -> None:
 
 
 def test_no_conversation_does_harm(server: Served) -> None:
+    said = [SPEECH[at : at + LONGEST_FRAME] for at in range(0, 4 * LONGEST_FRAME, LONGEST_FRAME)]
+    begun = [("open", 0, ""), *(("audio", 0, frame) for frame in said)]
+
     @settings(BOUNDED, max_examples=100)
-    @given(st.lists(STEPS, min_size=3, max_size=14))
+    @given(st.lists(STEPS, min_size=4, max_size=16))
     def talk(steps: list[tuple[str, int, Any]]) -> None:
-        asyncio.run(conversation(server, [("open", 0, ""), *steps]))
+        asyncio.run(conversation(server, begun + steps))
 
     with unharmed(server):
         talk()
@@ -357,15 +358,22 @@ FIELD_NAMES = (
     *("model", "language", "prompt", "response_format", "stream", "hotwords", "temperature"),
     *("timestamp_granularities[]", "translate", "detect_language", "offset_t", "file"),
 )
-FORM_FIELDS = st.dictionaries(
+FORM_FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "response_format": st.sampled_from(["json", "text", "srt", "vtt", "verbose_json"]),
+        "stream": st.sampled_from(["true", "false"]),
+        "language": st.sampled_from(["en", "english", "auto", "de"]),
+    },
+) | st.dictionaries(
     st.sampled_from(FIELD_NAMES) | st.text(max_size=6),
-    st.sampled_from(["json", "text", "srt", "vtt", "verbose_json", "true", "en", "auto", "word"])
-    | st.text(max_size=20),
+    st.sampled_from(["json", "verbose_json", "true", "en", "auto", "word"]) | st.text(max_size=20),
     max_size=4,
 )
 SIZES = st.integers(0, 9_000)
 FILES = (
     st.just(WAV)
+    | st.just(WAV)
     | st.binary(max_size=200)
     | st.builds(
         lambda data, end: data[:end], st.sampled_from([WAV, *STREAMS]), st.integers(0, 9_000)
@@ -377,17 +385,17 @@ FILES = (
 @st.composite
 def forms(draw: st.DrawFn) -> tuple[dict[str, str], bytes]:
     """A form with a file, whole or damaged."""
-    parts = [
-        f'--cut\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode(
-            errors="replace"
-        )
-        for name, value in draw(FORM_FIELDS).items()
-    ]
-    head = b'--cut\r\ncontent-disposition: form-data; name="file"; filename="a"\r\n\r\n'
-    parts.insert(draw(st.integers(0, len(parts))), head + draw(FILES) + b"\r\n")
-    body = b"".join(parts) + b"--cut--\r\n"
-    kind = draw(st.sampled_from(["cut", "cut", "cut", "other", ""]))
-    if draw(st.integers(0, 3)) == 0:
+    fields = [(n, v.encode(errors="replace")) for n, v in draw(FORM_FIELDS).items()]
+    fields.insert(draw(st.integers(0, len(fields))), ("file", draw(FILES)))
+    body = b"".join(
+        f'--cut\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n'.encode(errors="replace")
+        + value
+        + b"\r\n"
+        for name, value in fields
+    )
+    body += b"--cut--\r\n"
+    kind = draw(st.sampled_from(["cut", "cut", "cut", "cut", "cut", "cut", "other", ""]))
+    if draw(st.integers(0, 4)) == 4:
         place = draw(st.integers(0, len(body)))
         body = (
             body[:place] + draw(st.binary(max_size=20)) + body[place + draw(st.integers(0, 40)) :]
@@ -395,7 +403,10 @@ def forms(draw: st.DrawFn) -> tuple[dict[str, str], bytes]:
     return {"content-type": f"multipart/form-data; boundary={kind}"}, Bytes(body)
 
 
-BODIES = st.just(({}, b"")) | forms() | st.binary(max_size=500).map(lambda body: ({}, body))
+NO_HEADERS: dict[str, str] = {}
+BODIES = (
+    st.just((NO_HEADERS, b"")) | forms() | st.tuples(st.just(NO_HEADERS), st.binary(max_size=500))
+)
 METHODS = st.sampled_from(["GET", "POST", "POST", "POST", "HEAD", "OPTIONS", "DELETE"]) | TOKENS
 REQUESTS = st.tuples(
     METHODS,
@@ -411,13 +422,26 @@ REQUESTS = st.tuples(
 )
 
 
-def test_no_request_does_harm(server: Served) -> None:
-    @settings(BOUNDED, max_examples=150)
-    @given(st.lists(REQUESTS, min_size=1, max_size=3))
+UPLOADS = st.tuples(
+    st.just("POST"),
+    st.sampled_from(PATHS_OF_FILES),
+    st.just(""),
+    st.just({}),
+    forms(),
+    st.sampled_from(["whole", "whole", "chunked", "short", "gone"]),
+)
+
+
+@pytest.mark.parametrize("kind", [REQUESTS, UPLOADS], ids=["any", "uploads"])
+def test_no_request_does_harm(server: Served, kind: st.SearchStrategy[Any]) -> None:
+    @settings(BOUNDED, max_examples=120)
+    @given(st.lists(kind, min_size=1, max_size=3))
     def ask(requests: list[Any]) -> None:
         async def check() -> None:
             async with asyncio.timeout(30):
-                await asyncio.gather(*(request(server, *each) for each in requests))
+                async with asyncio.TaskGroup() as tasks:
+                    for each in requests:
+                        tasks.create_task(request(server, *each))
 
         asyncio.run(check())
 
@@ -447,8 +471,9 @@ async def request(
     answer = await exchange(server, head + body, wait=how in ("whole", "chunked"))
     if how in ("short", "gone"):
         return
-    if not answer and len(body) > 60_000 and not (method == "POST" and path in PATHS_OF_FILES):
-        return  # the rest of a body that nobody reads there resets the connection
+    reads = method == "POST" and path in PATHS_OF_FILES and not headers
+    if not (answer or reads) and len(body) > 60_000:
+        return  # what is not read of a body resets the connection
     found = re.match(rb"HTTP/1\.1 (\d{3}) [^\r\n]*\r\n(.*?)\r\n\r\n(.*)", answer, re.S)
     assert found, answer[:200]
     code, said = int(found[1]), found[3]
@@ -501,7 +526,9 @@ def test_no_bytes_do_harm(server: Served) -> None:
     @given(st.lists(BYTES, min_size=1, max_size=4))
     def send(pieces: list[bytes]) -> None:
         async def check() -> None:
-            await asyncio.gather(*(one(piece) for piece in pieces))
+            async with asyncio.TaskGroup() as tasks:
+                for piece in pieces:
+                    tasks.create_task(one(piece))
 
         async def one(piece: bytes) -> None:
             with suppress(TimeoutError):  # it waits for the rest, which is its right

@@ -14,6 +14,7 @@ from typing import Any
 import cli_plugin
 import numpy as np
 import pytest
+from opus_streams import ogg, opus_packets, webm
 from server_process import Served, serving
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
@@ -130,6 +131,27 @@ def test_the_client_hears_how_much_has_arrived(server: Served) -> None:
     assert received
     assert received == sorted(set(received))
     assert 16_000 <= received[0] <= received[-1] <= len(PCM) // 2
+
+
+@pytest.mark.parametrize("container", ["ogg", "webm"])
+def test_opus_is_heard_as_well(server: Served, container: str) -> None:
+    sound = np.repeat(SAID.audio(), 3)  # 48 kHz
+    data = ogg(sound) if container == "ogg" else webm(opus_packets(sound))
+    made = asyncio.run(whole(server, "encoding=opus", data, piece=700))
+    assert made.said[0]["unit"] == "bytes"
+    assert text_of(made.events) == TEXT
+
+
+def test_a_session_of_what_is_no_opus_ends_at_once(server: Served) -> None:
+    async def check() -> None:
+        async with client(server, "encoding=opus") as made:
+            await made.socket.send(b"Ogg")  # and no more: only the end shows that it is none
+            await made.tell(type="finish")
+            assert (await made.rest())[0] == 1003
+            assert made.said[-1]["code"] == "bad_audio"
+            assert made.events[-1]["type"] == "session_ended"
+
+    asyncio.run(check())
 
 
 def test_frames_may_be_cut_inside_a_sample(server: Served) -> None:
