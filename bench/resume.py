@@ -82,7 +82,11 @@ def _options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", dest="n_runs", type=int, default=5, metavar="N", help="each")
     parser.add_argument("--cuts", dest="n_cuts", type=int, default=10, metavar="N")
     parser.add_argument(
-        "--seconds", dest="run_s", type=float, metavar="S", help="of audio (default: 127)"
+        "--seconds",
+        dest="run_s",
+        type=float,
+        metavar="S",
+        help="of audio (default: 127); the rest counts as missed",
     )
 
 

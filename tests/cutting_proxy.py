@@ -47,8 +47,6 @@ class CuttingProxy(Gate):
         """For the connections that come, one each, and again for the next where one ended before.
         Of more of them nothing becomes."""
         self.n_broken = 0
-        self.bytes_up = self.bytes_down = 0
-        """What has passed."""
         self._connections: set[_Connection] = set()
         self._closed = asyncio.Event()
 
@@ -85,7 +83,8 @@ class CuttingProxy(Gate):
         cut = plan or Cut()
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._server_port)
-        except OSError:
+        except OSError:  # there is no server
+            self._plan_again(plan)
             writer.transport.abort()
             return
         connection = _Connection((writer, back))
@@ -99,12 +98,16 @@ class CuttingProxy(Gate):
                 task.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
         finally:
-            if plan is not None and not connection.broken:
-                self.plans.appendleft(plan)
+            if not connection.broken:
+                self._plan_again(plan)
             self._connections.discard(connection)
             self._writers -= {writer, back}
             for end in connection.ends:
                 end.close()
+
+    def _plan_again(self, plan: Cut | None) -> None:
+        if plan is not None:
+            self.plans.appendleft(plan)
 
     async def _carry(
         self,
@@ -120,10 +123,6 @@ class CuttingProxy(Gate):
                 if connection.frozen:
                     break
                 passed = data[:left]
-                if writer is connection.ends[1]:
-                    self.bytes_up += len(passed)
-                else:
-                    self.bytes_down += len(passed)
                 writer.write(passed)
                 await writer.drain()
                 if left is not None and (left := left - len(passed)) == 0:

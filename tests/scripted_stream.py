@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -228,7 +228,7 @@ class ScriptedServer:
             await socket.send_text(event)
         return session
 
-    async def _take(self, socket: WebSocket, session: Session, message: dict[str, Any]) -> None:
+    async def _take(self, socket: WebSocket, session: Session, message: Mapping[str, Any]) -> None:
         if (data := message.get("bytes")) is not None:
             assert len(data) <= 4096
             session.take(np.frombuffer(data, "<i2"))

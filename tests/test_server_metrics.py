@@ -20,6 +20,7 @@ from streaming.app.server.load import Load
 from streaming.app.server.metrics import Metrics, MetricsSink, routes
 from streaming.app.server.service import Service
 from streaming.app.server.sessions import Sessions
+from streaming.app.server.uploads import Uploads
 from streaming.app.settings import Settings
 from streaming.backends.pool import BackendPool
 from streaming.errors import BackendError
@@ -83,6 +84,7 @@ def watcher(pool: BackendPool, **choices: Any) -> Watcher:
         load=load,
         metrics=metrics,
         sessions=Sessions(pool, limits, load, metrics),
+        uploads=Uploads(limits, workers=1),
     )
     return Watcher(service, Starlette(routes=routes(service)))
 

@@ -14,7 +14,7 @@ import cli_plugin
 import httpx
 import numpy as np
 import pytest
-import soxr
+import soxr  # type: ignore[import-untyped]
 from audio_files import read_audio
 from caption_reader import Speech
 from captions_browser import browser, eventually
@@ -421,15 +421,23 @@ def test_the_microphone_is_heard_at_the_rate_it_has(page: Page, server: Scripted
     assert session.query["encoding"] == "s16le"
     assert session.rate == page.run("return new AudioContext().sampleRate")
     assert session.said == [{"type": "finish"}]
-    heard = session.samples() / 32768
+    heard = (session.samples() / 32768).astype(np.float32)
     said = read_audio(Path(__file__).parents[1] / "examples" / "jfk.flac")
     said = np.asarray(soxr.resample(said, RATE, session.rate))[: len(heard)]
-    n = len(heard)
-    correlation = np.fft.irfft(
-        np.fft.rfft(heard, 2 * n) * np.conj(np.fft.rfft(said, 2 * n)), 2 * n
-    ).max() / (np.linalg.norm(heard) * np.linalg.norm(said))
-    assert correlation > 0.4  # the gain is not constant
+    # A busy browser loses some of its file, so the half second that came through best counts.
+    halves = [said[at : at + session.rate // 2] for at in range(0, len(said), session.rate // 2)]
+    assert max(likeness(heard, half) for half in halves if np.abs(half).max() > 0.2) > 0.9
     assert page.errors() == []
+
+
+def likeness(heard: Samples, said: Samples) -> float:
+    """Highest correlation of ``said`` with any part of ``heard``."""
+    n = len(heard) + len(said)
+    spectrum = np.fft.rfft(heard, n) * np.conj(np.fft.rfft(said, n))
+    products = np.fft.irfft(spectrum, n)[: len(heard) - len(said) + 1]
+    energy = np.cumsum([0.0, *heard**2])
+    energy = energy[len(said) :] - energy[: -len(said)]
+    return float(np.max(products / np.sqrt(energy * np.sum(said**2) + 1e-9)))
 
 
 def test_committed_and_tentative_text_are_told_apart_without_colour(
@@ -454,7 +462,7 @@ def test_those_who_listen_hear_committed_text_alone(page: Page, server: Scripted
     page.run("""
       window.said = [];
       new MutationObserver((records) => {
-        for (const each of records) said.push(...[...each.addedNodes].map((n) => n.textContent));
+        for (const each of records) said.push(...each.addedNodes);
       }).observe(document.querySelector("[aria-live=polite]"), {childList: true, subtree: true});
     """)
     speech = Speech()
@@ -462,7 +470,10 @@ def test_those_who_listen_hear_committed_text_alone(page: Page, server: Scripted
     page.shows("One tow")
     server.write(speech.commit(" two."), speech.final(), speech.partial(" thee"))
     page.shows("One two.", "thee")
-    assert page.run("return said.filter(Boolean)") == ["One", " two."]
+    assert page.run("return said.filter((e) => e.nodeType === 3).map((e) => e.data)") == [
+        "One",
+        " two.",
+    ]
     assert page.run("return document.querySelectorAll('[aria-live]').length") == 1
     assert page.run("return document.querySelector('#tentative').ariaHidden") == "true"
     assert page.run("return document.querySelector('#tentative').closest('[aria-live]')") is None
@@ -472,9 +483,9 @@ def test_what_speakers_say_is_text_and_nothing_else(page: Page, server: Scripted
     page.start(server)
     speech = Speech()
     said = "<img src=x onerror=alert(1)>\u202e\x1b[31m & <b>bold</b>"
-    server.write(speech.commit(" " + said), speech.final(), speech.partial(" <i>x</i>"))
-    server.write(Notice(level="error", message="`<u>oh</u>`"))
-    page.shows(said.replace("\x1b", " "), "[`<u>oh</u>`]")
+    server.write(speech.commit(" " + said), speech.final())
+    server.write(Notice(level="error", message="`<u>oh</u>`"), speech.partial(" <i>x</i>"))
+    page.shows(said.replace("\x1b", " "), "[`<u>oh</u>`]", "<i>x</i>")
     assert page.run("return document.querySelectorAll('#captions :is(img, b, i, u)').length") == 0
 
 
@@ -484,14 +495,16 @@ def test_lost_audio_and_notices_stand_in_the_text(page: Page, server: ScriptedSe
     slow = Notice(level="warning", message="decoding does not keep up")
     server.write(
         speech.commit(" before"),
+        slow,
         AudioDropped(start_s=2.0, end_s=3.2, reason="overload"),
         speech.commit(" after."),
+        slow,
+        speech.commit(" All."),
         speech.final(),
-        slow,
-        slow,
         Notice(level="info", message="all is well"),
     )
-    page.shows("before", "[audio lost 1.2 s]", "after.", "[decoding does not keep up]")
+    late = "[decoding does not keep up]"  # does not part a sentence
+    page.shows("before", "[audio lost 1.2 s]", late, "after. All.", late)
     assert page.style(".note", "fontSize") < page.style(".speech", "fontSize")
 
 
@@ -599,7 +612,7 @@ def test_subtitles_are_those_of_the_command_line(
     srt, vtt = page.wait(TRANSCRIPT, plain)
     assert srt == expected_subtitles(SrtSink, tmp_path / "a.srt", events)
     assert vtt == expected_subtitles(WebVttSink, tmp_path / "a.vtt", events)
-    assert srt.count("-->") >= (8 if case == "talk" else 3)
+    assert srt.count("-->") >= (7 if case == "talk" else 3)
 
 
 def as_json(event: Event) -> Any:
@@ -677,7 +690,7 @@ def test_a_busy_server_is_told_of_and_asked_again(page: Page, server: ScriptedSe
     server.refusals = [(1013, busy(2))]
     page.press("#toggle")
     eventually(lambda: page.text("#state"), "Reconnecting in 2 s")
-    assert page.text("#problem").startswith("The server is busy.")
+    assert page.text("#problem").startswith("The server is busy: it is asked again")
     eventually(lambda: page.text("#state"), "Listening")
     assert page.text("#problem") == ""
 
@@ -700,14 +713,17 @@ def test_a_refusal_that_stays_ends_the_run_with_the_servers_words(
 def test_a_token_is_asked_for_and_kept_out_of_the_address(
     page: Page, server: ScriptedServer
 ) -> None:
-    server.token = "open sesame"
+    server.token = "open-sesame"
     page = Page(page.driver, server.url)
     eventually(lambda: page.text("#problem").startswith("This server asks for a token."), True)
     page.type("sesame\n")
     eventually(
         lambda: page.text("#problem").startswith("The server does not know this token"), True
     )
-    page.type("open sesame\n")
+    page.type("sésame ☃\n")  # cannot be one
+    eventually(lambda: page.run("return document.querySelector('#token-text').value"), "")
+    assert page.text("#problem").startswith("The server does not know this token")
+    page.type("open-sesame\n")
     eventually(lambda: page.text("#problem"), "")
     assert page.run("return document.activeElement.id") == "toggle"
     page.start(server)
@@ -860,10 +876,8 @@ def test_dark_and_light_follow_the_system_and_the_switch_with_contrast(
         page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         papers.add(page.style("body", "backgroundColor"))
         assert min(page.run(CONTRAST, pairs)) >= 4.5
-        assert (
-            page.run("return document.querySelector('#theme').ariaPressed")
-            == str(scheme == "dark").lower()
-        )
+        pressed = "return document.querySelector('#theme').ariaPressed"
+        eventually(lambda: page.run(pressed), str(scheme == "dark").lower())  # noqa: B023
     assert len(papers) == 2
     light = page.style("body", "backgroundColor")
     page.press("#theme")
@@ -912,6 +926,11 @@ def test_everything_fits_any_window(
         assert button["width"] >= 44
         assert button["height"] >= 44
     assert page.run("return document.querySelector('#captions').clientHeight") > height / 4
+    for menu in ("#share", "#download"):
+        page.press(f"{menu} summary")
+        box = page.run(f"return document.querySelector('{menu} .sheet').getBoundingClientRect()")
+        assert 0 <= box["left"] < box["right"] <= width
+        assert box["bottom"] <= height
 
 
 # -- the real server -----------------------------------------------------------------------------
@@ -923,17 +942,18 @@ def test_what_is_said_into_the_microphone_appears_as_captions(
     driver: WebDriver, tmp_path: Path
 ) -> None:
     with serving(tmp_path, "--model", "tiny.en", backend="auto") as served:
+        eventually(lambda: "ready\n" in served.lines, True, within_s=60)
         page = Page(driver, served.url)
         page.press("#toggle")
-        eventually(lambda: "country" in " ".join(page.captions()), True, within_s=40)
-        eventually(lambda: "do for your country." in " ".join(page.captions()), True, within_s=30)
-        assert 0 < float(page.text("#delay-s").split()[0]) < 10
-        assert page.text("#problem") == ""
+        eventually(lambda: "for your country." in " ".join(page.captions()), True, within_s=40)
+        assert 0 < float(page.text("#delay-s").split()[0]) < 5
         page.press("#toggle")
         eventually(lambda: page.text("#state"), "Ready", within_s=20)
         said = " ".join(page.captions()).casefold()
-        assert "ask not what your country can do for you" in said
-        assert "ask what you can do for your country" in said
+        assert "my fellow americans" in said
+        assert "what your country can do for you" in said
+        assert "ask what you can do for your country." in said
+        assert page.text("#problem") == ""
         assert page.errors() == []
 
 
@@ -947,7 +967,8 @@ def test_the_page_outlives_its_server(tmp_path_factory: pytest.TempPathFactory) 
         with serving(folder, "--vad", "loud") as first:
             page = Page(driver, first.url)
             page.press("#toggle")
-            eventually(lambda: len(" ".join(page.captions()).split()) >= 3, True, within_s=30)
+            committed = "return document.querySelector('#live').textContent.split(' ').length"
+            eventually(lambda: page.run(committed) >= 3, True, within_s=30)
             [before, *_] = page.captions()
             first.process.kill()
             eventually(lambda: page.text("#state").startswith("Reconnecting"), True)
@@ -959,3 +980,19 @@ def test_the_page_outlives_its_server(tmp_path_factory: pytest.TempPathFactory) 
             eventually(lambda: page.text("#state") in ("Listening", "Hearing speech"), True)
             page.press("#toggle")
             eventually(lambda: page.text("#state"), "Ready", within_s=20)
+
+
+def test_a_token_of_the_real_server_lets_the_page_in(driver: WebDriver, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text("anna anna-0123456789abcdef\n")
+    tokens.chmod(0o600)
+    with serving(tmp_path, "--vad", "loud", "--tokens-file", tokens) as served:
+        page = Page(driver, served.url)
+        eventually(lambda: page.text("#problem").startswith("This server asks for a token."), True)
+        page.type("anna-0123456789abcdef\n")
+        eventually(lambda: page.text("#problem"), "")
+        page.press("#toggle")
+        eventually(lambda: page.text("#state") in ("Listening", "Hearing speech"), True)
+        page.press("#toggle")
+        eventually(lambda: page.text("#state"), "Ready", within_s=20)
+        page.run("sessionStorage.clear()")

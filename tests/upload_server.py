@@ -23,6 +23,7 @@ from streaming.app.server.load import Load
 from streaming.app.server.metrics import Metrics
 from streaming.app.server.service import Service
 from streaming.app.server.sessions import Sessions
+from streaming.app.server.uploads import Uploads
 from streaming.app.settings import Settings
 from streaming.backends.pool import BackendPool
 
@@ -59,6 +60,7 @@ def make_service(worker: BackendPool, limits: Limits | None = None, **settings: 
         load=load,
         metrics=metrics,
         sessions=Sessions(worker, limits, load, metrics),
+        uploads=Uploads(limits, workers=1),
     )
 
 

@@ -29,6 +29,7 @@ from .settings import Settings, default_threads
 
 __all__ = [
     "BACKENDS",
+    "auto_takes_ctranslate2",
     "make_final_worker",
     "make_parts",
     "make_pipeline",
@@ -68,11 +69,16 @@ def _ctranslate2(
     )
 
 
-def _auto(*, model: str, threads: int, progress: Progress | None, **compute: str) -> Backend:
+def auto_takes_ctranslate2(model: str) -> bool:
     """CTranslate2 where it is installed, unless only whisper.cpp has the model at hand."""
     ours = find_spec("ctranslate2") is not None and not is_ggml(model)
     elsewhere = not Ct2Store().at_hand(model) and ModelStore().at_hand(model)
-    if compute or (ours and not elsewhere):
+    return ours and not elsewhere
+
+
+def _auto(*, model: str, threads: int, progress: Progress | None, **compute: str) -> Backend:
+    """See `auto_takes_ctranslate2`; options of CTranslate2 choose it as well."""
+    if compute or auto_takes_ctranslate2(model):
         return _ctranslate2(model=model, threads=threads, progress=progress, **compute)
     return _whisper_cpp(model=model, threads=threads, progress=progress)
 

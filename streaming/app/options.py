@@ -68,8 +68,13 @@ def _whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
-def add_run_options(parser: argparse.ArgumentParser, *, final_model: bool = True) -> None:
-    """Add the options that shape a run to a parser, with or without that of a final model."""
+def add_run_options(parser: argparse.ArgumentParser, *, server: bool = False) -> None:
+    """Add the options that shape a run to a parser.
+
+    Args:
+        parser: of the subcommand.
+        server: for many sessions: no final model, and workers are None unless they are given.
+    """
     d = _DEFAULT
     model = parser.add_argument_group("model")
     model.add_argument(
@@ -77,7 +82,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, final_model: bool = True
         default=d.model,
         help="a name from `stream-transcribe models list`, or a file (default: %(default)s)",
     )
-    if final_model:
+    if not server:
         model.add_argument(
             "--final-model",
             metavar="NAME",
@@ -127,10 +132,10 @@ def add_run_options(parser: argparse.ArgumentParser, *, final_model: bool = True
     model.add_argument(
         "--workers",
         type=_whole_number,
-        default=d.workers,
+        default=None if server else d.workers,
         metavar="N",
         help="loaded models that sessions share; workers x threads should not exceed the cores "
-        "(default: %(default)s)",
+        f"(default: {'one for each core with ctranslate2, otherwise 1' if server else d.workers})",
     )
 
     timing = parser.add_argument_group("streaming (seconds)")

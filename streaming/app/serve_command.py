@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from socket import socket
 
 from ..backends.pool import BackendPool
+from .compose import auto_takes_ctranslate2
 from .console import say
 from .options import CommandParser, add_run_options, finite_number, settings_from
 from .progress import command_workers
@@ -28,6 +29,7 @@ from .server.serving import Told, WebServer, listen, signals
 from .server.sessions import Sessions
 from .server.tls import tls_context
 from .server.tokens import Tokens, new_token
+from .server.uploads import Uploads
 from .settings import Settings, default_workers
 
 __all__ = ["serve_command"]
@@ -49,6 +51,8 @@ def serve_command(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.new_token is not None:
         return _make_token(arguments.new_token)
+    if arguments.workers is None:
+        arguments.workers = _workers(arguments.backend, arguments.model)
     settings = settings_from(arguments)
     limits = _limits(arguments)
     tls = None
@@ -87,6 +91,7 @@ async def _serve(parts: _Parts) -> int:
         load=load,
         metrics=metrics,
         sessions=sessions,
+        uploads=Uploads(parts.limits, workers=parts.settings.workers),
     )
     door = Door(parts.limits)
     metrics.watch("connections", lambda: len(door))
@@ -156,6 +161,13 @@ def _tell(parts: _Parts) -> None:
     scheme = "http" if parts.tls is None else "https"
     with contextlib.suppress(OSError):
         print(f"info: serving at {scheme}://{shown}:{port}/", file=sys.stderr, flush=True)
+
+
+def _workers(backend: str, model: str) -> int:
+    """One that takes all cores where a pass is slow; else the sooner a pass begins the better."""
+    core = backend.partition(":")[0]
+    quick = core == "ctranslate2" or (core == "auto" and auto_takes_ctranslate2(model))
+    return default_workers() if quick else 1
 
 
 def _make_token(name: str) -> int:
@@ -254,8 +266,7 @@ def _parser() -> CommandParser:
         metavar="MB",
         help="size of an upload (default: %(default)s)",
     )
-    add_run_options(parser, final_model=False)
-    parser.set_defaults(workers=default_workers())
+    add_run_options(parser, server=True)
     return parser
 
 

@@ -34,7 +34,7 @@ def default_threads(workers: int = 1, *, taken: int = 0) -> int:
 
 
 def default_workers() -> int:
-    """Workers of a server: one for each core this process may use, at most eight.
+    """Workers of a server whose passes are short: one for each core it may use, at most eight.
 
     Passes of one thread do more work in all than as many threads that share a pass, and with
     more workers each comes to its turn sooner. Every worker holds a model of its own.

@@ -32,7 +32,7 @@ class Limits:
     """Audio taken, in multiples of real time; 0 takes it as fast as it comes."""
     max_frame_bytes: int = 256 * 1024
     """Of a WebSocket message."""
-    max_upload_bytes: int = 100 * 1024 * 1024
+    max_upload_bytes: int = 100_000_000
     max_upload_s: float = 3600.0
     """Audio in one upload."""
     max_uploads: int = 16

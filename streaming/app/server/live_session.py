@@ -65,6 +65,7 @@ class LiveSession:
         self.began_s = loop.time()
         self.released_s: float | None = None
         """Since when no client has it."""
+        self._claiming = asyncio.Lock()
         self.log = EventLog(self._wake)
         self.settings = opening.settings
         self._decoder: Decoder = make_decoder(
@@ -219,11 +220,12 @@ class LiveSession:
 
     async def claim(self, connection: Connection) -> None:
         """Give it to a connection; another one that has it is closed."""
-        before, self.connection = self.connection, connection
-        if before is not None:
-            await before.taken_over()
-        self.released_s = None
-        self._decoder.forget_rest()
+        async with self._claiming:  # the last reader has to be gone before the position is told
+            before, self.connection = self.connection, connection
+            if before is not None:
+                await before.taken_over()
+            self.released_s = None
+            self._decoder.forget_rest()
 
     def release(self, connection: Connection) -> None:
         """The connection is gone."""

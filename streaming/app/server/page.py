@@ -7,6 +7,7 @@ server by relative addresses only, so a proxy may strip a path prefix. Which mod
 ``app.js``          the parts put together
 ``run.js``          one run, from the start of the microphone to the last word
 ``stream.js``       the connection: what `PROTOCOL.md` asks of a client; knows no page
+``refusals.js``     what follows when the server ends a connection
 ``backlog.js``      the audio that may have to be sent again
 ``microphone.js``   getUserMedia, and ``worklet.js`` on the audio thread
 ``server.js``       the addresses, the token, the languages

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...backends.pool import BackendPool
 from ..settings import Settings
 from .limits import Limits
-from .uploads import Uploads
 
 if TYPE_CHECKING:
     from .load import Load
     from .metrics import Metrics
     from .sessions import Sessions
+    from .uploads import Uploads
 
 __all__ = ["Service"]
 
@@ -29,7 +29,4 @@ class Service:
     load: Load
     metrics: Metrics
     sessions: Sessions
-    uploads: Uploads = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "uploads", Uploads(self.limits, workers=self.settings.workers))
+    uploads: Uploads

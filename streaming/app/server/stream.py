@@ -101,13 +101,12 @@ async def _resume(websocket: WebSocket, service: Service, name: str) -> Connecti
         raise Refusal("bad_position", f"the session has said nothing with seq {has.last_seq} yet")
     if not session.log.reaches_back_to(has.last_seq):
         raise Refusal("events_lost", "too much was said since; begin a new session")
-    connection = Connection(websocket, service, session, last_seq=has.last_seq)
-    await session.claim(connection)
     if has.sent < session.position:
-        service.sessions.release(session, connection)
         raise Refusal(
             "bad_position", f"of the audio sent, {session.position} {session.unit} are here"
         )
+    connection = Connection(websocket, service, session, last_seq=has.last_seq)
+    await session.claim(connection)
     connection.say({"type": "resumed", "session": session.id, "position": session.position})
     return connection
 
@@ -267,7 +266,8 @@ class Connection:
     async def _acknowledge(self) -> None:
         session = self._session
         news = session.position - self._acknowledged
-        if news >= session.acknowledged_every and self._last_seq >= 0:
+        enough = 1 if session.finishing else session.acknowledged_every
+        if news >= enough and self._last_seq >= 0:
             self._acknowledged = session.position
             await self._put(json.dumps({"type": "received", "position": session.position}))
 

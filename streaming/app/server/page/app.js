@@ -247,7 +247,7 @@ for (const item of document.querySelectorAll("[data-format]")) {
   item.onclick = () => save(item.dataset.format);
 }
 
-at("hint").hidden = blocked !== "";
+if (blocked) write(at("hint"), "This page cannot listen yet.");
 closeMenusByThemselves();
 switchThemeBy(at("theme"));
 show();

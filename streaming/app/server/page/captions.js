@@ -49,7 +49,7 @@ export class Captions {
     const end = first + paragraphs.length;
     if (this.#next > end) this.#takeBack();
     for (let n = Math.max(this.#next - 1, first); n < end; n++) {
-      if (n >= this.#next) this.#begin(n, paragraphs[n - first]);
+      if (n >= this.#next) this.#begin(n);
       this.#grow(paragraphs[n - first]);
     }
     const last = this.#live.lastElementChild;
@@ -62,10 +62,9 @@ export class Captions {
     this.#follow();
   }
 
-  #begin(number, { kind }) {
+  #begin(number) {
     const element = document.createElement("div");  // a p is no part of a line, even inline
     element.role = "paragraph";
-    element.className = kind;
     element.dir = "auto";
     this.#live.append(element);
     this.#now.style.minHeight = "";
@@ -74,8 +73,9 @@ export class Captions {
   }
 
   /** Who listens to the page hears what is added here, piece by piece. */
-  #grow({ pieces, language }) {
+  #grow({ kind, pieces, language }) {
     const element = this.#live.lastElementChild;
+    element.className = kind;
     element.lang = language;
     element.append(...pieces.slice(this.#pieces));
     this.#pieces = pieces.length;

@@ -55,7 +55,9 @@ export function afterwards({ code, away_s, resume_s }) {
 
 /** What a waiting stream waits for; what is said meanwhile is kept for a minute. */
 export function waiting({ code, message }) {
-  if (WAITING[code]) return `${WAITING[code]}. It is asked again by itself; the last minute is kept.`;
+  if (WAITING[code]) {
+    return `${WAITING[code]}: it is asked again by itself, and what you say is kept for a minute.`;
+  }
   return code && code !== "unknown_session" ? sentence(message) : "";
 }
 

@@ -25,6 +25,7 @@ export class Server {
 
   /** `{locked, languages}`: codes; none where the server does not say, which is no reason to stop. */
   async ask() {
+    if (!/^[\x21-\x7e]*$/.test(this.#token)) return { locked: true, languages: [] };
     const headers = this.#token ? { Authorization: `Bearer ${this.#token}` } : {};
     try {
       const response = await fetch("v1/models", { headers });

@@ -12,42 +12,19 @@
 // which the old one had not committed the words.
 
 import { Backlog } from "./backlog.js";
+import { CLOSED, NEXT } from "./refusals.js";
 
 const KEPT_S = 60;  // of audio, for a server that does not answer
 const FIRST_RETRY_S = 0.5;
 const LAST_RETRY_S = 15;
 const STEADY_S = 10;  // a connection that has lasted so long starts the retries afresh
 const OPEN_S = 10;
-const SILENT_S = 15;  // the server acknowledges audio about once a second, unless it is behind
-const KEEPALIVE_S = 15;
+const SILENT_S = 15;  // of a server that has something to acknowledge
+const UNHEARD_S = 1.5;  // it does so about once a second of audio
+const KEEPALIVE_S = 10;
 const FINISH_S = 30;
 const IN_FLIGHT_S = 2;  // more waits here, where it can be counted
 const RUN_UP_S = 3;  // speech may have begun so long before the server says so
-
-/** What each refusal leads to; `over` where it is not listed. */
-const NEXT = {
-  "": "again",
-  too_slow: "again",
-  busy: "later",
-  too_many_sessions: "later",
-  not_ready: "later",
-  unauthorized: "locked",
-  token_revoked: "locked",
-  unknown_session: "anew",
-  wrong_secret: "anew",
-  bad_position: "anew",
-  events_lost: "anew",
-  restart: "anew",
-  session_too_long: "anew",
-  idle: "anew",
-  internal: "anew",
-};
-
-/** Of a close that came without a word. */
-const CLOSED = {
-  1003: "bad_audio", 1007: "bad_message", 1008: "policy", 1009: "too_big", 1011: "internal",
-  1012: "restart", 1013: "busy",
-};
 
 const SILENCE = { code: "" };
 
@@ -139,8 +116,8 @@ export class Stream {
       ? { session: session.id }
       : { encoding: "s16le", sample_rate: this.#rate, channels: 1 };
     const socket = new WebSocket(this.#address(query, session === null));
-    const link = { socket, since: seconds(), refusal: null, sent: 0, finished: false,
-      mute: null, said: seconds() };
+    const now = seconds();
+    const link = { socket, since: now, said: now, heard: now, refusal: null, finished: false };
     this.#socket = link;
     socket.onopen = () => {
       if (session === null) return;
@@ -207,9 +184,16 @@ export class Stream {
     if (now > this.#finishBy) this.#over("unfinished");
     else if (name === "waiting" && now >= retryAt) this.#connect();
     else if (name === "connecting" && now - this.#socket.since > OPEN_S) this.#closed(SILENCE);
-    else if (name === "live" && now - (this.#socket.mute ?? now) > SILENT_S) this.#closed(SILENCE);
+    else if (name === "live" && this.#isDead(now)) this.#closed(SILENCE);
     else if (name === "live" && now - this.#socket.said > KEEPALIVE_S) this.#say({ type: "keepalive" });
     else this.#pump();
+  }
+
+  #isDead(now) {
+    const [link, session] = [this.#socket, this.#session];
+    const owes = link.finished || session.sent - session.received > UNHEARD_S * this.#rate;
+    if (!owes) link.heard = now;
+    return now - link.heard > SILENT_S;
   }
 
   // -- sending ------------------------------------------------------------------------------
@@ -237,22 +221,19 @@ export class Stream {
   }
 
   #send(data) {
-    const link = this.#socket;
-    link.said = seconds();
-    link.mute ??= link.said;
-    link.socket.send(data);
+    this.#socket.said = seconds();
+    this.#socket.socket.send(data);
   }
 
   #say(message) {
     this.#send(JSON.stringify(message));
-    if (message.type === "keepalive") this.#socket.mute = null;  // it has no answer
   }
 
   // -- hearing ------------------------------------------------------------------------------
 
   #hear(data) {
     const message = JSON.parse(data);
-    this.#socket.mute = null;
+    this.#socket.heard = seconds();
     if (message.type === "session") this.#begin(message);
     else if (message.type === "resumed") this.#resume(message);
     else if (message.type === "received") this.#received(this.#session.start + message.position);
@@ -265,7 +246,7 @@ export class Stream {
     this.#session = {
       id: message.session, secret: message.secret, resumeS: message.resume_s,
       mostSamples: Math.floor(message.max_frame_bytes / 2),
-      start, sent: start,
+      start, sent: start, received: start,
       settled: start,  // the words up to here are known, or there are none
       speaking: false, lastSeq: -1, ended: false, end: start, reason: "", lostAt: null,
       changes: null,  // asked for, and not known to have arrived
@@ -278,7 +259,7 @@ export class Stream {
   }
 
   #resume(message) {
-    this.#session.sent = this.#session.start + message.position;
+    this.#session.sent = this.#session.received = this.#session.start + message.position;
     this.#session.lostAt = null;
     this.#become({ name: "live" });
     this.#change();
@@ -287,6 +268,7 @@ export class Stream {
 
   #received(position) {
     const session = this.#session;
+    session.received = position;
     if (position > session.changes?.at) session.changes = null;
     if (!session.speaking) session.settled = Math.max(session.settled, position - RUN_UP_S * this.#rate);
     // What is not settled is kept for a server that dies with it.

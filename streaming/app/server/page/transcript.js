@@ -16,6 +16,7 @@ export class Transcript {
   first = 0;
   tentative = "";
   #track = new Track();
+  #notices = new Set();  // wait for the end of the paragraph
   #characters = 0;
 
   get last() { return this.paragraphs.at(-1); }
@@ -30,7 +31,8 @@ export class Transcript {
     else if (event.type === "partial") this.#preview(event);
     else if (event.type === "final" || event.type === "session_ended") this.close();
     else if (event.type === "audio_dropped") this.lost(event.end_s - event.start_s);
-    else if (event.type === "notice" && event.level !== "info") this.note(event.message);
+    else if (event.type === "notice" && event.level !== "info") this.#notices.add(event.message);
+    if (!this.last?.open) this.#tell();
   }
 
   #commit(event, start_s) {
@@ -78,6 +80,12 @@ export class Transcript {
 
   lost(lost_s) {
     this.note(`audio lost ${lost_s.toFixed(1)} s`);
+  }
+
+  #tell() {
+    const notices = [...this.#notices];
+    this.#notices.clear();
+    notices.forEach((each) => this.note(each));
   }
 
   #add(paragraph) {
