@@ -375,7 +375,8 @@ def test_at_the_end_every_session_gets_its_finals(tmp_path: Path, number: int) -
         async with client(served) as one, client(served) as two:
             for each in (one, two):
                 await each.send(PCM[: samples_from_seconds(5) * 2])
-                await each.until("partial")
+                while (await each.until("received"))["position"] < 4 * 16_000:
+                    pass
             served.process.send_signal(number)
             return [(each, await each.rest()) for each in (one, two)]
 
@@ -388,7 +389,7 @@ def test_at_the_end_every_session_gets_its_finals(tmp_path: Path, number: int) -
         assert made.events[-1]["type"] == "session_ended"
         finals = [event for event in made.events if event["type"] == "final"]
         assert "".join(final["text"] for final in finals) == text_of(made.events)
-        assert len(text_of(made.events).split()) >= 10
+        assert len(text_of(made.events).split()) >= 8
     assert not [line for line in served.lines if "Traceback" in line]
 
 

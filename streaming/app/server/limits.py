@@ -54,7 +54,7 @@ class Limits:
             ("resume_s", "--resume", 0, 3_600),
             ("max_unclaimed", "max_unclaimed", 0, 1_000),
             ("max_rate", "--max-rate", 0, 1_000),
-            ("max_frame_bytes", "--max-frame", 1_024, 16 * 2**20),
+            ("max_frame_bytes", "--max-frame", 1_024, 2**20),
             ("max_upload_bytes", "--max-upload", 1_024, 16 * 2**30),
             ("max_upload_s", "--max-upload-duration", 1, 86_400),
             ("max_uploads", "--max-uploads", 0, 1_000),
