@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -119,6 +120,34 @@ def test_an_open_file_is_read_like_its_path_and_stays_open(
         [chunk, *_], error = collect(fast(file, start_s=5.0, duration_s=0.1))
         assert error is None
         assert np.array_equal(chunk.samples, read(JFK)[80_000:81_600])
+
+
+def test_an_open_file_is_not_read_any_more_once_its_source_is_left() -> None:
+    class Slow(BytesIO):
+        n_begun = n_ended = 0
+        begun = threading.Event()
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.n_begun += 1
+            self.begun.set()
+            time.sleep(0.2)
+            self.n_ended += 1
+            return super().read(size)
+
+    async def scenario() -> None:
+        file = Slow(JFK.read_bytes())
+        entering = asyncio.create_task(fast(file).__aenter__())
+        await asyncio.to_thread(file.begun.wait)
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        assert (file.n_begun, file.n_ended) == (1, 1)
+        for thread in threading.enumerate():
+            if thread.name == "media source":
+                thread.join(5)
+        assert file.n_begun == 1
+
+    asyncio.run(scenario())
 
 
 def test_an_open_file_tells_its_faults_like_a_path(tmp_path: Path) -> None:
