@@ -173,6 +173,14 @@ def test_who_sends_a_byte_at_a_time_is_not_waited_for() -> None:
     assert error.value.status == 408
 
 
+def test_who_sends_slower_than_any_line_is_not_waited_for() -> None:
+    body = form(part("file", bytes(20_000)))
+    pieces = [body[at : at + 100] for at in range(0, len(body), 100)]
+    with pytest.raises(Refusal, match="less than 64 KB a second") as error:
+        asyncio.run(receive_all(pieces, Limits(request_s=0.1), 0.01))  # 10 KB/s at most
+    assert error.value.code == "too_slow"
+
+
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(form: Form, file: Any) -> None:
         class Full:

@@ -31,9 +31,8 @@ _MOST_FIELDS = 64
 _MOST_FIELD_BYTES = 16 * 1024
 _WRITE_BYTES = 256 * 1024
 """Written at once, on a thread: a disk may make one wait."""
-_SLOWEST_BYTES_PER_S = 1024
-"""Half of what speech takes at its most compressed. Who sends less, a byte at a time, only
-keeps others out."""
+_SLOWEST_BYTES_PER_S = 64 * 1024
+"""What any line carries. Who sends less keeps others out: there are only so many at once."""
 
 
 class Form:
@@ -129,7 +128,7 @@ async def _pieces(receive: Receive, limits: Limits) -> AsyncIterator[bytes]:
             raise Refusal(
                 "too_slow",
                 f"the upload came too slowly: nothing for {limits.request_s:g} s, or less than "
-                f"{_SLOWEST_BYTES_PER_S} bytes a second",
+                f"{_SLOWEST_BYTES_PER_S // 1024} KB a second since; compress the audio (opus, mp3)",
                 status=HTTPStatus.REQUEST_TIMEOUT,
             ) from None
         if message["type"] == "http.disconnect":
