@@ -8,6 +8,7 @@ python-multipart's, which holds nothing back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,6 +30,8 @@ __all__ = ["Form", "received_form"]
 
 _MOST_FIELDS = 64
 _MOST_FIELD_BYTES = 16 * 1024
+_TRUE = ("true", "1", "yes", "y", "on")
+_FALSE = ("false", "0", "no", "n", "off", "none", "null")
 _WRITE_BYTES = 256 * 1024
 """Written at once, on a thread: a disk may make one wait."""
 _SLOWEST_BYTES_PER_S = 64 * 1024
@@ -70,9 +73,20 @@ class Form:
             Refusal: it is neither.
         """
         value = (self.get(name) or "false").lower()
-        if value not in ("true", "1", "yes", "y", "false", "0", "no", "n"):
+        if value not in (*_TRUE, *_FALSE):
             raise Refusal("bad_parameter", f"{name} is true or false, not {value[:40]!r}")
-        return value in ("true", "1", "yes", "y")
+        return value in _TRUE
+
+    def is_off(self, name: str) -> bool:
+        """Whether a field is false, zero or missing, however a program writes that.
+
+        Raises:
+            Refusal: it is given more than once.
+        """
+        value = (self.get(name) or "false").lower()
+        with contextlib.suppress(ValueError):
+            return float(value) == 0
+        return value in _FALSE
 
     def add(self, name: str, value: str) -> None:
         """Another field."""

@@ -61,7 +61,7 @@ async def _answer(service: Service, form: Form, scope: Scope, receive: Receive, 
     if wanted not in _FORMATS:
         raise _bad(f"response_format is one of {', '.join(_FORMATS)}, not {wanted[:40]!r}")
     for name in _REFUSED:
-        if (form.get(name) or "0") not in ("0", "0.0", "false"):
+        if not form.is_off(name):
             raise _bad(f"{name} is not known here; cut or split the recording before")
     translate, detect = form.flag("translate"), form.flag("detect_language")
     settings = wished(form, service, translate=translate, detect=detect)
