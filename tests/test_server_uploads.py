@@ -3,8 +3,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -181,20 +184,41 @@ def test_who_sends_slower_than_any_line_is_not_waited_for() -> None:
     assert error.value.code == "too_slow"
 
 
-def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(form: Form, file: Any) -> None:
-        class Full:
-            def write(self, data: bytes) -> None:
-                raise OSError(28, "No space left on device")
+_FULL_DISK = """
+import asyncio, resource, sys
+from streaming.app.server.refusal import Refusal
+from test_server_uploads import form, part, receive_all
 
-        form.file = Full()  # type: ignore[assignment]
-        form.has_file = False
-        form._fields = {}
+n_bytes, most = int(sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+try:
+    asyncio.run(receive_all([form(part("file", bytes(n_bytes)))]))
+except Refusal as refusal:
+    print(refusal.code, int(refusal.status))
+else:
+    print("taken")
+"""
 
-    monkeypatch.setattr(Form, "__init__", full)
-    with pytest.raises(Refusal, match="no room") as error:
-        asyncio.run(receive_all([form(FILE)]))
-    assert error.value.status == 507
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize(
+    ("n_bytes", "most", "said"),
+    [
+        (4_000, 4_096, "taken"),
+        (5_000, 4_096, "no_space 507"),
+        (300_000, 299_999, "no_space 507"),
+        (300_000, 1_000, "no_space 507"),
+    ],
+)
+def test_a_full_disk_is_told(n_bytes: int, most: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL_DISK, str(n_bytes), str(most)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == (said, "")
 
 
 # -- the calls ------------------------------------------------------------------------------

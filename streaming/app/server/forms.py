@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -109,7 +109,7 @@ async def received_form(scope: Scope, receive: Receive, limits: Limits) -> Async
     kind, options = parse_options_header(headers.get("content-type"))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise _bad("send a form: multipart/form-data, with the audio in its part 'file'")
-    with TemporaryFile() as file:
+    with _temporary_file() as file:
         form = Form(file)
         parts = _Parts(form)
         try:
@@ -126,6 +126,17 @@ async def received_form(scope: Scope, receive: Receive, limits: Limits) -> Async
             raise _bad("the form has no part 'file'; that is where the audio goes")
         await parts.write()
         yield form
+
+
+@contextmanager
+def _temporary_file() -> Iterator[BinaryIO]:
+    file = TemporaryFile()  # noqa: SIM115 - leaving it may fail
+    try:
+        yield file
+    finally:
+        # What there was no room for is in its buffer still; it is closed all the same.
+        with contextlib.suppress(OSError):
+            file.close()
 
 
 async def _pieces(receive: Receive, limits: Limits) -> AsyncIterator[bytes]:
@@ -185,7 +196,7 @@ class _Parts:
         data, self.unwritten = bytes(self.unwritten), bytearray()
         try:
             # Closing the file meanwhile waits for it, as both take the lock of its buffer.
-            await asyncio.to_thread(self._form.file.write, data)
+            await asyncio.to_thread(_write, self._form.file, data)
         except OSError as error:
             raise Refusal(
                 "no_space",
@@ -230,6 +241,11 @@ class _Parts:
 
     def _finish(self) -> None:
         self.ended = True
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+    file.flush()  # or the last of it would fail wherever the file is read
 
 
 def _bad(message: str) -> Refusal:
