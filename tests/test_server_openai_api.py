@@ -252,6 +252,9 @@ def test_a_failure_in_the_middle_of_a_stream_reaches_the_client() -> None:
         assert next(stream).type == "transcript.text.delta"
         with pytest.raises(openai.APIError, match="this pass fails"):
             list(stream)
+        [(audio_s, compute_s)] = server.metrics.uploads
+        assert 0 < audio_s <= TALK.duration_s
+        assert compute_s > 0
 
 
 def test_events_are_lines_that_any_reader_of_them_reads(server: UploadServer) -> None:

@@ -427,6 +427,8 @@ def test_a_client_that_goes_while_its_file_is_heard_stops_the_work(fields: bytes
         eventually(lambda: server.running == 0)
         eventually(lambda: temporary_files() == files)
         assert backend.aborts == 1
+        [(audio_s, _)] = server.metrics.uploads
+        assert audio_s > 0
         backend.release.set()
         assert post(server, form(part("file", wav()))).status_code == 200
 

@@ -30,7 +30,7 @@ from sources.file import FileSource
 
 from ...audio import AudioChunk, samples_from_seconds
 from ...errors import ConfigurationError, SourceError
-from ...events import Event, Stats
+from ...events import Event
 from ...languages import LANGUAGE_NAMES
 from ...pipeline import Pipeline
 from ..compose import make_parts
@@ -214,10 +214,12 @@ async def hear(service: Service, file: BinaryIO, settings: Settings) -> AsyncGen
                 Pipeline(source, service.worker, parts, pace="fast") as pipeline,
                 aclosing(pipeline.events()) as events,
             ):
-                async for event in events:
-                    if isinstance(event, Stats):
-                        service.metrics.upload(event.audio_s, event.compute_s)
-                    yield event
+                try:
+                    async for event in events:
+                        yield event
+                finally:  # work that was for nothing was work, too
+                    status = pipeline.status()
+                    service.metrics.upload(status.heard_s, status.compute_s)
         except SourceError as error:
             raise Refusal("bad_audio", str(error)) from error
         except ConfigurationError as error:
