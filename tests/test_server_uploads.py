@@ -260,6 +260,16 @@ def test_a_body_that_stalls_is_given_up() -> None:
     assert (status, body["error"]["code"]) == (408, "too_slow")
 
 
+def test_no_file_is_taken_before_the_speed_of_the_machine_is_known() -> None:
+    with serve() as server:
+        server.metrics.is_ready = False
+        answer = post(server, form(part("file", wav())))
+        assert refused(answer) == (503, "not_ready")
+        assert int(answer.headers["retry-after"]) > 0
+        server.metrics.ready()
+        assert post(server, form(part("file", wav()))).status_code == 200
+
+
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data", "", "text/plain; a"])
 def test_a_body_that_is_no_form_is_refused(server: UploadServer, kind: str) -> None:
     answer = post(server, b"{}", **{"Content-Type": kind})

@@ -55,6 +55,7 @@ class CountingMetrics(Metrics):
 def make_service(worker: BackendPool, limits: Limits | None = None, **settings: Any) -> Service:
     """What the calls are given; the detector is one that hears the scripts."""
     limits, load, metrics = limits or Limits(), Load(workers=1), CountingMetrics()
+    metrics.ready()
     return Service(
         settings=Settings(**{"model": "base", "vad": "energy", **settings}),
         limits=limits,

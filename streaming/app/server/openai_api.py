@@ -29,8 +29,9 @@ utterance each, and ``transcript.text.done`` all of it: exactly what the deltas 
 
 A request that is turned away is answered with OpenAI's error object: ``{"error": {"message",
 "type", "code"}}``, code ``bad_request``, ``bad_parameter``, ``bad_audio``, ``too_large``,
-``too_long``, ``too_slow``, ``busy`` (with Retry-After), ``no_uploads``, ``no_space``,
-``model_not_found`` or ``internal``.
+``too_long``, ``too_slow``, ``busy``, ``not_ready`` or ``restart`` (these with Retry-After),
+``no_uploads``, ``no_space``, ``unauthorized``, ``host``, ``origin``, ``model_not_found`` or
+``internal``.
 """
 
 from __future__ import annotations
