@@ -58,7 +58,7 @@ from .refusal import Refusal
 from .service import Service
 from .transcript import RunningText, Segments, Written
 from .upload_endpoint import UploadEndpoint
-from .uploads import hear, public_name, wished
+from .uploads import hear, hear_all, public_name, wished
 
 __all__ = ["routes"]
 
@@ -130,15 +130,11 @@ async def _answer(
         response = await _verbose(service, form, settings, granularities or ["segment"])
     elif wanted in _MEDIA_TYPES:
         written = Written(wanted)
-        async with aclosing(hear(service, form.file, settings)) as events:
-            async for event in events:
-                written.push(event)
+        await hear_all(service, form.file, settings, written.push)
         response = Response(written.close(), media_type=_MEDIA_TYPES[wanted])
     else:
         heard = RunningText()
-        async with aclosing(hear(service, form.file, settings)) as events:
-            async for event in events:
-                heard.push(event)
+        await hear_all(service, form.file, settings, heard.push)
         if wanted == "text":
             response = PlainTextResponse(f"{heard.text}\n")
         else:
@@ -150,10 +146,7 @@ async def _verbose(
     service: Service, form: Form, settings: Settings, granularities: list[str]
 ) -> Response:
     heard, running = Segments(settings.transcriber_options().language), RunningText()
-    async with aclosing(hear(service, form.file, settings)) as events:
-        async for event in events:
-            heard.push(event)
-            running.push(event)
+    await hear_all(service, form.file, settings, heard.push, running.push)
     body: dict[str, Any] = {
         "task": "translate" if settings.translate else "transcribe",
         "language": "english" if settings.translate else heard.language,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -42,7 +42,7 @@ from .refusal import RESTART, TRY_LATER, Refusal
 if TYPE_CHECKING:
     from .service import Service
 
-__all__ = ["Uploads", "hear", "public_name", "wished"]
+__all__ = ["Uploads", "hear", "hear_all", "public_name", "wished"]
 
 _RETRY_AFTER_S = 10
 _MOST_WORDS = 4_000
@@ -224,6 +224,16 @@ async def hear(service: Service, file: BinaryIO, settings: Settings) -> AsyncGen
             raise Refusal("bad_audio", str(error)) from error
         except ConfigurationError as error:
             raise Refusal("bad_parameter", str(error)) from error
+
+
+async def hear_all(
+    service: Service, file: BinaryIO, settings: Settings, *takers: Callable[[Event], object]
+) -> None:
+    """As `hear`; each event goes to all takers, in order."""
+    async with aclosing(hear(service, file, settings)) as events:
+        async for event in events:
+            for take in takers:
+                take(event)
 
 
 class _Upload(FileSource):
