@@ -286,6 +286,7 @@ def test_the_real_model_hears_every_word(jfk: Path, backend: str) -> None:
 
 def test_the_command_serves_files(tmp_path: Path) -> None:
     with serving(tmp_path, "--vad", "loud", "--model", "base") as served:
+        served.until_ready()
         with OpenAI(base_url=f"{served.url}v1", api_key="-", max_retries=0) as client:
             text = client.audio.transcriptions.create(file=wav(cli_plugin.SAID), model="any").text
             assert text == text_of(cli_plugin.SAID.words).strip()
@@ -299,6 +300,7 @@ def test_the_command_hears_every_word_with_the_real_model(tmp_path: Path, jfk: P
         serving(tmp_path, backend="auto") as served,
         OpenAI(base_url=f"{served.url}v1", api_key="-", max_retries=0) as client,
     ):
+        served.until_ready()
         *deltas, done = client.audio.transcriptions.create(file=jfk, model="any", stream=True)
         assert done.type == "transcript.text.done"
         assert count_errors(JFK, done.text, "en").errors == 0

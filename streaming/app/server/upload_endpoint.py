@@ -63,7 +63,7 @@ class UploadEndpoint:
         if not self._service.metrics.is_ready:
             raise Refusal(
                 "not_ready",
-                "the model is still being loaded, or its speed here measured",
+                "the model is being loaded, and its speed measured; try again in a moment",
                 status=HTTPStatus.SERVICE_UNAVAILABLE,
                 close_code=TRY_LATER,
                 retry_after_s=_RETRY_AFTER_S,
