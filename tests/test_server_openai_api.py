@@ -11,12 +11,13 @@ import cli_plugin
 import httpx
 import openai
 import pytest
-from fakes import Script, ScriptedBackend
+from fakes import HangingBackend, Script, ScriptedBackend
 from openai import OpenAI
 from server_process import serving
 from upload_server import TALK, UploadServer, serve, wav
 
 from streaming.app.compose import make_worker
+from streaming.app.server import openai_api
 from streaming.app.settings import Settings
 from streaming.evaluation.text import count_errors
 from streaming.events import text_of
@@ -99,6 +100,25 @@ def test_a_delta_is_there_before_the_end() -> None:
         assert not server.metrics.uploads  # which are counted at the end
         backend.release.set()
         assert list(stream)[-1].type == "transcript.text.done"
+
+
+def test_a_stream_that_waits_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_api, "SIGN_EVERY_S", 0.02)
+    backend = HangingBackend(TALK)
+    with serve(backend) as server:
+        address = f"{server.url}v1/audio/transcriptions"
+        fields = {"stream": "true"}
+        with httpx.stream("POST", address, files={"file": wav()}, data=fields) as answer:
+            assert answer.status_code == 200
+            lines = answer.iter_lines()
+            assert [next(lines) for _ in range(4)] == [": waiting", "", ": waiting", ""]
+            with client_of(server) as client:
+                stream = client.audio.transcriptions.create(file=wav(), model="any", stream=True)
+                backend.release.set()
+                assert [event.type for event in stream][-1] == "transcript.text.done"
+            told = [line for line in lines if line.startswith("data: ")]
+        assert len(told) == 4
+        assert json.loads(told[-1].removeprefix("data: "))["text"] == SAID
 
 
 def test_text_is_plain(client: OpenAI) -> None:
