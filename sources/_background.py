@@ -56,8 +56,8 @@ class BackgroundReader(Generic[T]):
             self._changed.clear()
             await self._changed.wait()
 
-    async def close(self, timeout_s: float) -> None:
-        """Stop reading and wait that long for the generator to be closed.
+    async def close(self, timeout_s: float | None) -> None:
+        """Stop reading and wait that long for the generator to be closed; None: however long.
 
         A read that blocks longer ends by itself on its thread.
         """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import stat
 from collections.abc import Mapping
@@ -110,6 +112,7 @@ def open_media(location: Location, options: Mapping[str, str] | None = None) -> 
 def _open(location: Location, name: str, options: Mapping[str, str]) -> InputContainer:
     target: Location
     timeout: tuple[float, float] | None
+    options = {"codec_whitelist": _audio_decoders(), **options}
     if not isinstance(location, str):
         if not location.seek(0, os.SEEK_END):
             raise SourceError(_empty(name))
@@ -141,6 +144,22 @@ def _open(location: Location, name: str, options: Mapping[str, str]) -> InputCon
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SourceError(f"cannot open {name}: {reason}") from error
+
+
+@functools.cache
+def _audio_decoders() -> str:
+    """FFmpeg's names of them, as the list that it takes.
+
+    To know what is in a file it would decode pictures and films too: a cover of a few kilobytes
+    can be gigabytes large.
+    """
+    names = set()
+    for name in av.codecs_available:
+        with contextlib.suppress(av.codec.codec.UnknownCodecError):  # has an encoder alone
+            codec = av.Codec(name, "r")
+            if codec.type == "audio":
+                names.add(codec.name)
+    return ",".join(sorted(names))
 
 
 def _check_file(location: str, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -35,17 +35,25 @@ class ThreadedSource(Generic[T]):
         pacer: tells when a chunk is due.
         ahead: items read before they are asked for; the thread then waits, so that whoever
             sends is held back and nothing is lost here.
+        stop: makes a generator that is reading end soon. Leaving then waits for its end.
     """
 
     live = False
 
     def __init__(
-        self, items: Generator[T, None, None], *, part: Part, pacer: Pacer, ahead: int = AHEAD
+        self,
+        items: Generator[T, None, None],
+        *,
+        part: Part,
+        pacer: Pacer,
+        ahead: int = AHEAD,
+        stop: Callable[[], None] | None = None,
     ) -> None:
         self._items = items
         self._part = part
         self._pacer = pacer
         self._ahead = ahead
+        self._stop = stop
         self._length_s: float | None = None
         self._reader: BackgroundReader[T] | None = None
         self._next: T | None = None
@@ -83,8 +91,10 @@ class ThreadedSource(Generic[T]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._stop is not None:
+            self._stop()
         if self._reader is not None:
-            await self._reader.close(CLOSE_TIMEOUT_S)
+            await self._reader.close(CLOSE_TIMEOUT_S if self._stop is None else None)
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self

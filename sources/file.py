@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import closing
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from streaming.audio import AudioChunk
 from streaming.errors import ConfigurationError
@@ -33,7 +33,8 @@ class FileSource(ThreadedSource[AudioChunk]):
     Args:
         path: a file; or one that is open and can be sought in. That one may be from anybody: it
             is read only as a plain recording, not as a playlist that names other files. It is
-            not closed here, and nobody else may use it meanwhile.
+            not closed here, and nobody else may use it until this source is left, which takes as
+            long as FFmpeg needs to notice.
         pace: "realtime" hands out each chunk when it would come from a microphone; "fast"
             and "simulated" do not wait.
         chunk_s: length of a chunk in seconds.
@@ -61,8 +62,12 @@ class FileSource(ThreadedSource[AudioChunk]):
                 f"{shown(location)} is an address, not a file; a MediaSource reads it"
             )
         part = Part(start_s, duration_s)
+        stop = None
+        if not isinstance(location, str):
+            file = _EndingFile(location)
+            location, stop = cast(BinaryIO, file), file.end
         items = self._chunks(location, Chunker(chunk_s), part)
-        super().__init__(items, part=part, pacer=Pacer(pace))
+        super().__init__(items, part=part, pacer=Pacer(pace), stop=stop)
 
     def _chunks(
         self, location: Location, chunker: Chunker, part: Part
@@ -70,3 +75,18 @@ class FileSource(ThreadedSource[AudioChunk]):
         with closing(chunks(location, chunker, part=part, opened=self._opened)) as found:
             for (chunk,) in found:
                 yield chunk
+
+
+class _EndingFile:
+    """An open file that can be made to seem to end where it is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.seek, self.tell = file.seek, file.tell
+        self._read = file.read
+        self._ended = False
+
+    def read(self, size: int = -1) -> bytes:
+        return b"" if self._ended else self._read(size)
+
+    def end(self) -> None:
+        self._ended = True

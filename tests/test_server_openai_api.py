@@ -11,12 +11,13 @@ import cli_plugin
 import httpx
 import openai
 import pytest
-from fakes import Script, ScriptedBackend
+from fakes import HangingBackend, Script, ScriptedBackend
 from openai import OpenAI
 from server_process import serving
 from upload_server import TALK, UploadServer, serve, wav
 
 from streaming.app.compose import make_worker
+from streaming.app.server import openai_api
 from streaming.app.settings import Settings
 from streaming.evaluation.text import count_errors
 from streaming.events import text_of
@@ -99,6 +100,25 @@ def test_a_delta_is_there_before_the_end() -> None:
         assert not server.metrics.uploads  # which are counted at the end
         backend.release.set()
         assert list(stream)[-1].type == "transcript.text.done"
+
+
+def test_a_stream_that_waits_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_api, "SIGN_EVERY_S", 0.02)
+    backend = HangingBackend(TALK)
+    with serve(backend) as server:
+        address = f"{server.url}v1/audio/transcriptions"
+        fields = {"stream": "true"}
+        with httpx.stream("POST", address, files={"file": wav()}, data=fields) as answer:
+            assert answer.status_code == 200
+            lines = answer.iter_lines()
+            assert [next(lines) for _ in range(4)] == [": waiting", "", ": waiting", ""]
+            with client_of(server) as client:
+                stream = client.audio.transcriptions.create(file=wav(), model="any", stream=True)
+                backend.release.set()
+                assert [event.type for event in stream][-1] == "transcript.text.done"
+            told = [line for line in lines if line.startswith("data: ")]
+        assert len(told) == 4
+        assert json.loads(told[-1].removeprefix("data: "))["text"] == SAID
 
 
 def test_text_is_plain(client: OpenAI) -> None:
@@ -252,6 +272,9 @@ def test_a_failure_in_the_middle_of_a_stream_reaches_the_client() -> None:
         assert next(stream).type == "transcript.text.delta"
         with pytest.raises(openai.APIError, match="this pass fails"):
             list(stream)
+        [(audio_s, compute_s)] = server.metrics.uploads
+        assert 0 < audio_s <= TALK.duration_s
+        assert compute_s > 0
 
 
 def test_events_are_lines_that_any_reader_of_them_reads(server: UploadServer) -> None:
@@ -283,6 +306,7 @@ def test_the_real_model_hears_every_word(jfk: Path, backend: str) -> None:
 
 def test_the_command_serves_files(tmp_path: Path) -> None:
     with serving(tmp_path, "--vad", "loud", "--model", "base") as served:
+        served.until_ready()
         with OpenAI(base_url=f"{served.url}v1", api_key="-", max_retries=0) as client:
             text = client.audio.transcriptions.create(file=wav(cli_plugin.SAID), model="any").text
             assert text == text_of(cli_plugin.SAID.words).strip()
@@ -296,6 +320,7 @@ def test_the_command_hears_every_word_with_the_real_model(tmp_path: Path, jfk: P
         serving(tmp_path, backend="auto") as served,
         OpenAI(base_url=f"{served.url}v1", api_key="-", max_retries=0) as client,
     ):
+        served.until_ready()
         *deltas, done = client.audio.transcriptions.create(file=jfk, model="any", stream=True)
         assert done.type == "transcript.text.done"
         assert count_errors(JFK, done.text, "en").errors == 0

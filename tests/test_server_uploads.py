@@ -3,8 +3,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
@@ -173,20 +176,49 @@ def test_who_sends_a_byte_at_a_time_is_not_waited_for() -> None:
     assert error.value.status == 408
 
 
-def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(form: Form, file: Any) -> None:
-        class Full:
-            def write(self, data: bytes) -> None:
-                raise OSError(28, "No space left on device")
+def test_who_sends_slower_than_any_line_is_not_waited_for() -> None:
+    body = form(part("file", bytes(20_000)))
+    pieces = [body[at : at + 100] for at in range(0, len(body), 100)]
+    with pytest.raises(Refusal, match="less than 64 KB a second") as error:
+        asyncio.run(receive_all(pieces, Limits(request_s=0.1), 0.01))  # 10 KB/s at most
+    assert error.value.code == "too_slow"
 
-        form.file = Full()  # type: ignore[assignment]
-        form.has_file = False
-        form._fields = {}
 
-    monkeypatch.setattr(Form, "__init__", full)
-    with pytest.raises(Refusal, match="no room") as error:
-        asyncio.run(receive_all([form(FILE)]))
-    assert error.value.status == 507
+_FULL_DISK = """
+import asyncio, resource, sys
+from streaming.app.server.refusal import Refusal
+from test_server_uploads import form, part, receive_all
+
+n_bytes, most = int(sys.argv[1]), int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+try:
+    asyncio.run(receive_all([form(part("file", bytes(n_bytes)))]))
+except Refusal as refusal:
+    print(refusal.code, int(refusal.status))
+else:
+    print("taken")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize(
+    ("n_bytes", "most", "said"),
+    [
+        (4_000, 4_096, "taken"),
+        (5_000, 4_096, "no_space 507"),
+        (300_000, 299_999, "no_space 507"),
+        (300_000, 1_000, "no_space 507"),
+    ],
+)
+def test_a_full_disk_is_told(n_bytes: int, most: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL_DISK, str(n_bytes), str(most)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == (said, "")
 
 
 # -- the calls ------------------------------------------------------------------------------
@@ -194,7 +226,7 @@ def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[UploadServer]:
-    limits = Limits(max_upload_bytes=1_000_000, max_upload_s=20, request_s=0.5)
+    limits = Limits(max_upload_bytes=1_000_000, max_upload_s=20)
     with serve(ScriptedBackend(TALK, keep=False), limits=limits) as server:
         yield server
 
@@ -221,11 +253,21 @@ def test_what_becomes_too_large_is_refused_then(server: UploadServer) -> None:
     assert refused(answer) == (413, "too_large")
 
 
-def test_a_body_that_stalls_is_given_up(server: UploadServer) -> None:
-    with connected(server) as client:
+def test_a_body_that_stalls_is_given_up() -> None:
+    with serve(limits=Limits(request_s=0.5)) as server, connected(server) as client:
         client.sendall(head(500_000) + part("file", bytes(1000)))
         status, body = answer_on(client)
     assert (status, body["error"]["code"]) == (408, "too_slow")
+
+
+def test_no_file_is_taken_before_the_speed_of_the_machine_is_known() -> None:
+    with serve() as server:
+        server.metrics.is_ready = False
+        answer = post(server, form(part("file", wav())))
+        assert refused(answer) == (503, "not_ready")
+        assert int(answer.headers["retry-after"]) > 0
+        server.metrics.ready()
+        assert post(server, form(part("file", wav()))).status_code == 200
 
 
 @pytest.mark.parametrize("kind", ["application/json", "multipart/form-data", "", "text/plain; a"])
@@ -395,6 +437,8 @@ def test_a_client_that_goes_while_its_file_is_heard_stops_the_work(fields: bytes
         eventually(lambda: server.running == 0)
         eventually(lambda: temporary_files() == files)
         assert backend.aborts == 1
+        [(audio_s, _)] = server.metrics.uploads
+        assert audio_s > 0
         backend.release.set()
         assert post(server, form(part("file", wav()))).status_code == 200
 

@@ -93,7 +93,9 @@ def test_what_is_asked_for_reaches_the_model(
         ({"language": "xx"}, "unknown language 'xx'"),
         ({"translate": "maybe"}, "translate is true or false"),
         ({"offset_t": "5000"}, "offset_t is not known here"),
-        ({"diarize": "true"}, "diarize is not known here"),
+        ({"diarize": "True"}, "diarize is not known here"),
+        ({"duration": "0.01"}, "duration is not known here"),
+        ({"duration": "nan"}, "duration is not known here"),
     ],
 )
 def test_a_wrong_value_is_refused(server: UploadServer, fields: dict[str, str], word: str) -> None:
@@ -105,6 +107,12 @@ def test_a_wrong_value_is_refused(server: UploadServer, fields: dict[str, str], 
 
 def test_fields_that_change_nothing_are_taken(server: UploadServer) -> None:
     answer = ask(server, offset_t="0", offset_n="0", duration="0", beam_size="5", diarize="false")
+    assert answer.json() == {"text": TEXT}
+
+
+@pytest.mark.parametrize(("false", "zero"), [("False", "0.00"), ("None", "-0"), ("off", "0e0")])
+def test_what_is_off_may_be_written_in_any_way(server: UploadServer, false: str, zero: str) -> None:
+    answer = ask(server, diarize=false, translate=false, offset_t=zero, duration=f" {zero} ")
     assert answer.json() == {"text": TEXT}
 
 

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
+from zlib import compressobj, crc32
 
 import av
 import numpy as np
@@ -116,6 +120,34 @@ def test_an_open_file_is_read_like_its_path_and_stays_open(
         [chunk, *_], error = collect(fast(file, start_s=5.0, duration_s=0.1))
         assert error is None
         assert np.array_equal(chunk.samples, read(JFK)[80_000:81_600])
+
+
+def test_an_open_file_is_not_read_any_more_once_its_source_is_left() -> None:
+    class Slow(BytesIO):
+        n_begun = n_ended = 0
+        begun = threading.Event()
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            self.n_begun += 1
+            self.begun.set()
+            time.sleep(0.2)
+            self.n_ended += 1
+            return super().read(size)
+
+    async def scenario() -> None:
+        file = Slow(JFK.read_bytes())
+        entering = asyncio.create_task(fast(file).__aenter__())
+        await asyncio.to_thread(file.begun.wait)
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        assert (file.n_begun, file.n_ended) == (1, 1)
+        for thread in threading.enumerate():
+            if thread.name == "media source":
+                thread.join(5)
+        assert file.n_begun == 1
+
+    asyncio.run(scenario())
 
 
 def test_an_open_file_tells_its_faults_like_a_path(tmp_path: Path) -> None:
@@ -230,6 +262,69 @@ def test_tags_in_an_old_encoding_do_not_matter(tmp_path: Path) -> None:
 
 
 # Input that cannot be read.
+
+
+def with_cover(side: int) -> bytes:
+    """An ID3 tag with a picture of that width and height: a PNG of one colour."""
+
+    def block(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc32(kind + data))
+
+    packer = compressobj(1)
+    rows = b"".join(packer.compress(bytes(side + 1)) for _ in range(side)) + packer.flush()
+    png = b"\x89PNG\r\n\x1a\n" + block(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    png += block(b"IDAT", rows) + block(b"IEND", b"")
+    frame = b"\x00image/png\x00\x03\x00" + png
+    frame = b"APIC" + struct.pack(">IH", len(frame), 0) + frame
+    size = bytes(len(frame) >> shift & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3\x03\x00\x00" + size + frame
+
+
+_PEAK_BYTES = """
+import asyncio, sys
+import psutil
+from sources.file import FileSource
+
+async def read(file):
+    n_samples = 0
+    async with FileSource(file, pace="fast") as source:
+        async for chunk in source:
+            n_samples += len(chunk.samples)
+    return n_samples
+
+asyncio.run(read(sys.argv[1]))
+before = psutil.Process().memory_info().rss
+for location in (sys.argv[2], open(sys.argv[2], "rb")):
+    assert asyncio.run(read(location)) > 30_000
+[peak] = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+print(int(peak.split()[1]) * 1024 - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is in /proc")
+def test_a_cover_that_is_a_huge_picture_takes_no_memory(tmp_path: Path) -> None:
+    plain = encode(tmp_path / "plain.mp3", "mp3", tone(2))
+    covered = tmp_path / "covered.mp3"
+    covered.write_bytes(with_cover(12_000) + plain.read_bytes())
+    command = [sys.executable, "-c", _PEAK_BYTES, str(plain), str(covered)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 30e6  # the picture has 144 MB
+
+
+def test_the_sound_of_a_film_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "film.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=10, width=64, height=64, pix_fmt="yuv420p")
+        audio = container.add_stream("aac", rate=RATE, layout="mono")
+        for _ in range(20):
+            container.mux(video.encode(av.VideoFrame(64, 64, "yuv420p")))
+            data = tone(0.1)[None]
+            frame = av.AudioFrame.from_ndarray(data, format="fltp", layout="mono")
+            frame.sample_rate = RATE
+            container.mux(audio.encode(frame))
+        container.mux([*video.encode(None), *audio.encode(None)])
+    assert len(read(path)) == pytest.approx(2 * SAMPLE_RATE, abs=0.1 * SAMPLE_RATE)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from fakes import Script, ScriptedBackend, say, worker_for
 from starlette.applications import Starlette
 
 from streaming.app.server import openai_api, whisper_cpp_api
+from streaming.app.server.connections import uvicorn_options
+from streaming.app.server.door import Door
 from streaming.app.server.limits import Limits
 from streaming.app.server.load import Load
 from streaming.app.server.metrics import Metrics
@@ -53,6 +55,7 @@ class CountingMetrics(Metrics):
 def make_service(worker: BackendPool, limits: Limits | None = None, **settings: Any) -> Service:
     """What the calls are given; the detector is one that hears the scripts."""
     limits, load, metrics = limits or Limits(), Load(workers=1), CountingMetrics()
+    metrics.ready()
     return Service(
         settings=Settings(**{"model": "base", "vad": "energy", **settings}),
         limits=limits,
@@ -106,8 +109,8 @@ def serve(
     ):
         service = make_service(pool, limits, workers=max(1, len(backends)), **settings)
         app = Starlette(routes=[*openai_api.routes(service), *whisper_cpp_api.routes(service)])
-        config = uvicorn.Config(app, http="h11", lifespan="off", log_config=None, access_log=False)
-        server = uvicorn.Server(config)
+        shipped = uvicorn_options(service.limits, Door(service.limits))
+        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", **shipped))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         port = listener.getsockname()[1]

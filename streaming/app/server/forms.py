@@ -8,9 +8,10 @@ python-multipart's, which holds nothing back.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -29,11 +30,12 @@ __all__ = ["Form", "received_form"]
 
 _MOST_FIELDS = 64
 _MOST_FIELD_BYTES = 16 * 1024
+_TRUE = ("true", "1", "yes", "y", "on")
+_FALSE = ("false", "0", "no", "n", "off", "none", "null")
 _WRITE_BYTES = 256 * 1024
 """Written at once, on a thread: a disk may make one wait."""
-_SLOWEST_BYTES_PER_S = 1024
-"""Half of what speech takes at its most compressed. Who sends less, a byte at a time, only
-keeps others out."""
+_SLOWEST_BYTES_PER_S = 64 * 1024
+"""What any line carries. Who sends less keeps others out: there are only so many at once."""
 
 
 class Form:
@@ -71,9 +73,20 @@ class Form:
             Refusal: it is neither.
         """
         value = (self.get(name) or "false").lower()
-        if value not in ("true", "1", "yes", "y", "false", "0", "no", "n"):
+        if value not in (*_TRUE, *_FALSE):
             raise Refusal("bad_parameter", f"{name} is true or false, not {value[:40]!r}")
-        return value in ("true", "1", "yes", "y")
+        return value in _TRUE
+
+    def is_off(self, name: str) -> bool:
+        """Whether a field is false, zero or missing, however a program writes that.
+
+        Raises:
+            Refusal: it is given more than once.
+        """
+        value = (self.get(name) or "false").lower()
+        with contextlib.suppress(ValueError):
+            return float(value) == 0
+        return value in _FALSE
 
     def add(self, name: str, value: str) -> None:
         """Another field."""
@@ -96,7 +109,7 @@ async def received_form(scope: Scope, receive: Receive, limits: Limits) -> Async
     kind, options = parse_options_header(headers.get("content-type"))
     if kind != b"multipart/form-data" or not options.get(b"boundary"):
         raise _bad("send a form: multipart/form-data, with the audio in its part 'file'")
-    with TemporaryFile() as file:
+    with _temporary_file() as file:
         form = Form(file)
         parts = _Parts(form)
         try:
@@ -115,6 +128,17 @@ async def received_form(scope: Scope, receive: Receive, limits: Limits) -> Async
         yield form
 
 
+@contextmanager
+def _temporary_file() -> Iterator[BinaryIO]:
+    file = TemporaryFile()  # noqa: SIM115 - leaving it may fail
+    try:
+        yield file
+    finally:
+        # What there was no room for is in its buffer still; it is closed all the same.
+        with contextlib.suppress(OSError):
+            file.close()
+
+
 async def _pieces(receive: Receive, limits: Limits) -> AsyncIterator[bytes]:
     """The body, as it comes."""
     began_s = time.monotonic()
@@ -129,7 +153,7 @@ async def _pieces(receive: Receive, limits: Limits) -> AsyncIterator[bytes]:
             raise Refusal(
                 "too_slow",
                 f"the upload came too slowly: nothing for {limits.request_s:g} s, or less than "
-                f"{_SLOWEST_BYTES_PER_S} bytes a second",
+                f"{_SLOWEST_BYTES_PER_S // 1024} KB a second since; compress the audio (opus, mp3)",
                 status=HTTPStatus.REQUEST_TIMEOUT,
             ) from None
         if message["type"] == "http.disconnect":
@@ -172,7 +196,7 @@ class _Parts:
         data, self.unwritten = bytes(self.unwritten), bytearray()
         try:
             # Closing the file meanwhile waits for it, as both take the lock of its buffer.
-            await asyncio.to_thread(self._form.file.write, data)
+            await asyncio.to_thread(_write, self._form.file, data)
         except OSError as error:
             raise Refusal(
                 "no_space",
@@ -217,6 +241,11 @@ class _Parts:
 
     def _finish(self) -> None:
         self.ended = True
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+    file.flush()  # or the last of it would fail wherever the file is read
 
 
 def _bad(message: str) -> Refusal:

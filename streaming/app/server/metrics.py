@@ -107,7 +107,7 @@ class Metrics:
         )
         self._audio = self._counter("audio_seconds", "Audio heard.", "work")
         self._compute = self._counter("compute_seconds", "Wall time of passes.", "work")
-        self._uploads = self._counter("uploads", "Uploads transcribed.")
+        self._uploads = self._counter("uploads", "Uploads heard, if only in part.")
         self._utterances = self._counter("utterances", "Utterances of live sessions.")
         self._delays = Histogram(
             f"{_PREFIX}_commit_delay_seconds",
@@ -164,7 +164,7 @@ class Metrics:
         self._refused.inc(code)
 
     def upload(self, audio_s: float, compute_s: float) -> None:
-        """A file was transcribed: its length, and what its passes took."""
+        """A file was heard: as much of it as was, and what its passes took."""
         self._uploads.inc()
         self._audio.labels("upload").inc(audio_s)
         self._compute.labels("upload").inc(compute_s)

@@ -20,7 +20,8 @@ effect. A segment is an utterance: speech up to a pause of a second, or 20 s. Wo
 punctuation.
 
 With ``stream=true``, ``transcript.text.delta`` events carry the text as it is committed, an
-utterance each, and ``transcript.text.done`` all of it: exactly what the deltas were.
+utterance each, and ``transcript.text.done`` all of it: exactly what the deltas were. While there
+is nothing to tell, a comment comes now and then, which readers of events ignore.
 
 ``POST /v1/audio/translations`` is the same, into English; it needs a multilingual model.
 
@@ -29,12 +30,15 @@ utterance each, and ``transcript.text.done`` all of it: exactly what the deltas 
 
 A request that is turned away is answered with OpenAI's error object: ``{"error": {"message",
 "type", "code"}}``, code ``bad_request``, ``bad_parameter``, ``bad_audio``, ``too_large``,
-``too_long``, ``too_slow``, ``busy`` (with Retry-After), ``no_uploads``, ``no_space``,
-``model_not_found`` or ``internal``.
+``too_long``, ``too_slow``, ``busy``, ``not_ready`` or ``restart`` (these with Retry-After),
+``no_uploads``, ``no_space``, ``unauthorized``, ``host``, ``origin``, ``model_not_found`` or
+``internal``.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import json
 import math
@@ -43,7 +47,7 @@ from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
@@ -57,10 +61,12 @@ from .refusal import Refusal
 from .service import Service
 from .transcript import RunningText, Segments, Written
 from .upload_endpoint import UploadEndpoint
-from .uploads import hear, public_name, wished
+from .uploads import hear, hear_all, public_name, wished
 
 __all__ = ["routes"]
 
+SIGN_EVERY_S = 10.0
+"""Proxies give up what says nothing for a minute."""
 _FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 _GRANULARITIES = ("segment", "word")
 _MEDIA_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt"}
@@ -129,15 +135,11 @@ async def _answer(
         response = await _verbose(service, form, settings, granularities or ["segment"])
     elif wanted in _MEDIA_TYPES:
         written = Written(wanted)
-        async with aclosing(hear(service, form.file, settings)) as events:
-            async for event in events:
-                written.push(event)
+        await hear_all(service, form.file, settings, written.push)
         response = Response(written.close(), media_type=_MEDIA_TYPES[wanted])
     else:
         heard = RunningText()
-        async with aclosing(hear(service, form.file, settings)) as events:
-            async for event in events:
-                heard.push(event)
+        await hear_all(service, form.file, settings, heard.push)
         if wanted == "text":
             response = PlainTextResponse(f"{heard.text}\n")
         else:
@@ -149,10 +151,7 @@ async def _verbose(
     service: Service, form: Form, settings: Settings, granularities: list[str]
 ) -> Response:
     heard, running = Segments(settings.transcriber_options().language), RunningText()
-    async with aclosing(hear(service, form.file, settings)) as events:
-        async for event in events:
-            heard.push(event)
-            running.push(event)
+    await hear_all(service, form.file, settings, heard.push, running.push)
     body: dict[str, Any] = {
         "task": "translate" if settings.translate else "transcribe",
         "language": "english" if settings.translate else heard.language,
@@ -175,13 +174,13 @@ async def _verbose(
 
 
 async def _stream(service: Service, form: Form, settings: Settings, send: Send) -> None:
-    """Send text as it is committed. The response begins with the first of it.
+    """Send text as it is committed. The response begins with the first of it, or of the comments.
 
     Until then a refusal still has its status; after that it is an event, like any error.
     """
     begun = False
 
-    async def say(body: dict[str, Any]) -> None:
+    async def write(text: str) -> None:
         nonlocal begun
         if not begun:
             begun = True
@@ -191,10 +190,19 @@ async def _stream(service: Service, form: Form, settings: Settings, send: Send) 
                 (b"x-accel-buffering", b"no"),  # nginx would keep events back
             ]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-        data = f"data: {json.dumps(body, ensure_ascii=False)}\n\n".encode()
-        await send({"type": "http.response.body", "body": data, "more_body": True})
+        await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+
+    async def say(body: dict[str, Any]) -> None:
+        await write(f"data: {json.dumps(body, ensure_ascii=False)}\n\n")
+
+    async def give_signs() -> None:
+        with contextlib.suppress(ClientDisconnect):  # whoever hears the file notices as well
+            while True:
+                await asyncio.sleep(SIGN_EVERY_S)
+                await write(": waiting\n\n")
 
     heard = RunningText()
+    signs = asyncio.create_task(give_signs())
     try:
         async with aclosing(hear(service, form.file, settings)) as events:
             async for event in events:
@@ -206,6 +214,8 @@ async def _stream(service: Service, form: Form, settings: Settings, send: Send) 
             raise
         code = error.code if isinstance(error, Refusal) else "internal"
         await say({"error": {"message": str(error), "type": "server_error", "code": code}})
+    finally:
+        signs.cancel()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

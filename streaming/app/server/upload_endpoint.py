@@ -14,13 +14,15 @@ from starlette.types import Message, Receive, Scope, Send
 from ...errors import StreamingError
 from .access import refusal_response
 from .forms import Form, received_form
-from .refusal import Refusal
+from .refusal import TRY_LATER, Refusal
 from .service import Service
 
 __all__ = ["Answer", "UploadEndpoint"]
 
 _LINGER_S = 1.0
 """How long what a refused client still sends is read, so that it gets to read the refusal."""
+
+_RETRY_AFTER_S = 5
 
 Answer = Callable[[Form, Scope, Receive, Send], Coroutine[Any, Any, None]]
 """Hears the file of a form, and sends the response. A `Refusal` may be raised before that."""
@@ -45,6 +47,7 @@ class UploadEndpoint:
         with contextlib.suppress(ClientDisconnect):  # nobody is there to be answered
             try:
                 with self._service.uploads.let_in():
+                    self._check_ready()
                     limits = self._service.limits
                     async with received_form(scope, body, limits) as form:
                         await _while_connected(body, self._answer(form, scope, body, sending))
@@ -54,6 +57,17 @@ class UploadEndpoint:
                 refusal = _refusal(error)
                 self._service.metrics.refused(refusal.code)
                 await _refuse(refusal, scope, body, sending)
+
+    def _check_ready(self) -> None:
+        """Refuse what would have the machine look slower while its speed is measured."""
+        if not self._service.metrics.is_ready:
+            raise Refusal(
+                "not_ready",
+                "the model is being loaded, and its speed measured; try again in a moment",
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                close_code=TRY_LATER,
+                retry_after_s=_RETRY_AFTER_S,
+            )
 
 
 class _Body:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -30,7 +30,7 @@ from sources.file import FileSource
 
 from ...audio import AudioChunk, samples_from_seconds
 from ...errors import ConfigurationError, SourceError
-from ...events import Event, Stats
+from ...events import Event
 from ...languages import LANGUAGE_NAMES
 from ...pipeline import Pipeline
 from ..compose import make_parts
@@ -42,7 +42,7 @@ from .refusal import RESTART, TRY_LATER, Refusal
 if TYPE_CHECKING:
     from .service import Service
 
-__all__ = ["Uploads", "hear", "public_name", "wished"]
+__all__ = ["Uploads", "hear", "hear_all", "public_name", "wished"]
 
 _RETRY_AFTER_S = 10
 _MOST_WORDS = 4_000
@@ -214,14 +214,26 @@ async def hear(service: Service, file: BinaryIO, settings: Settings) -> AsyncGen
                 Pipeline(source, service.worker, parts, pace="fast") as pipeline,
                 aclosing(pipeline.events()) as events,
             ):
-                async for event in events:
-                    if isinstance(event, Stats):
-                        service.metrics.upload(event.audio_s, event.compute_s)
-                    yield event
+                try:
+                    async for event in events:
+                        yield event
+                finally:  # work that was for nothing was work, too
+                    status = pipeline.status()
+                    service.metrics.upload(status.heard_s, status.compute_s)
         except SourceError as error:
             raise Refusal("bad_audio", str(error)) from error
         except ConfigurationError as error:
             raise Refusal("bad_parameter", str(error)) from error
+
+
+async def hear_all(
+    service: Service, file: BinaryIO, settings: Settings, *takers: Callable[[Event], object]
+) -> None:
+    """As `hear`; each event goes to all takers, in order."""
+    async with aclosing(hear(service, file, settings)) as events:
+        async for event in events:
+            for take in takers:
+                take(event)
 
 
 class _Upload(FileSource):

@@ -23,7 +23,6 @@ are taken and have no effect. Errors are those of `openai_api`.
 from __future__ import annotations
 
 import functools
-from contextlib import aclosing
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
@@ -37,7 +36,7 @@ from .refusal import Refusal
 from .service import Service
 from .transcript import Segments, Written
 from .upload_endpoint import UploadEndpoint
-from .uploads import hear, wished
+from .uploads import hear_all, wished
 
 __all__ = ["routes"]
 
@@ -61,18 +60,14 @@ async def _answer(service: Service, form: Form, scope: Scope, receive: Receive, 
     if wanted not in _FORMATS:
         raise _bad(f"response_format is one of {', '.join(_FORMATS)}, not {wanted[:40]!r}")
     for name in _REFUSED:
-        if (form.get(name) or "0") not in ("0", "0.0", "false"):
+        if not form.is_off(name):
             raise _bad(f"{name} is not known here; cut or split the recording before")
     translate, detect = form.flag("translate"), form.flag("detect_language")
     settings = wished(form, service, translate=translate, detect=detect)
     timed = not form.flag("no_timestamps")
     lines = Written("text" if wanted.endswith("json") else wanted)
     segments = Segments(settings.transcriber_options().language)
-    async with aclosing(hear(service, form.file, settings)) as events:
-        async for event in events:
-            lines.push(event)
-            if wanted == "verbose_json":
-                segments.push(event)
+    await hear_all(service, form.file, settings, lines.push, segments.push)
     text = lines.close()
     response: Response
     if wanted == "verbose_json":
