@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import re
@@ -139,13 +140,14 @@ def test_the_image_runs_the_server_as_nobody_with_its_port_open() -> None:
     options = options_of(container_command())
     assert [str(options.port)] == arguments_of("EXPOSE")
     assert options.host == "0.0.0.0"
+    assert options.allow_host == ["localhost"]
     prepared = next(line for line in arguments_of("RUN") if "doctor" in line)
     assert f"doctor --model {options.model} " in prepared
 
 
 def test_the_command_of_the_image_serves_and_its_health_check_sees_that(tmp_path: Path) -> None:
     command = container_command()[2:]
-    mine = ["--host", "127.0.0.1", "--port", "0", "--model", "scripted"]
+    mine = ["--port", "0", "--model", "scripted"]
     (check,) = arguments_of("HEALTHCHECK")
     program, *arguments = json.loads(check[check.index("CMD") + 3 :])
     assert program == "python"
@@ -153,6 +155,9 @@ def test_the_command_of_the_image_serves_and_its_health_check_sees_that(tmp_path
         assert any(":8766/" in argument for argument in arguments)
         arguments = [each.replace(":8766/", f":{served.port}/") for each in arguments]
         assert subprocess.run([sys.executable, *arguments], timeout=20).returncode == 0
+        with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=5)) as stranger:
+            stranger.request("GET", "/", headers={"Host": f"evil.example:{served.port}"})
+            assert stranger.getresponse().status == 421
         assert served.stop() == 143
     gone = subprocess.run([sys.executable, *arguments], timeout=20, capture_output=True)
     assert gone.returncode == 1

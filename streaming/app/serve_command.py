@@ -63,7 +63,8 @@ def serve_command(argv: Sequence[str]) -> int:
         access = Access(
             tokens,
             address=listener.getsockname()[0],
-            hosts=[arguments.host, *arguments.allow_host],
+            name=arguments.host,
+            hosts=arguments.allow_host,
             origins=arguments.allow_origin,
         )
         with command_workers(settings) as (worker, _):
@@ -237,7 +238,9 @@ def _parser() -> CommandParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="a name that requests may give this machine, as behind a proxy; can be repeated",
+        help="a name that requests may give this machine, as behind a proxy; can be repeated. "
+        "On a loopback address others are refused, and with this option on any address: "
+        "pages of strangers come under names of their own (DNS rebinding)",
     )
     limits = parser.add_argument_group("limits")
     for flag, field, metavar, kind, text in (

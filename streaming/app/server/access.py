@@ -3,8 +3,8 @@
 Three questions are asked of every request, in this order:
 
 1. Whom does it take us for? A page of a stranger whose name was made to point to this machine
-   (DNS rebinding) still sends that name as ``Host``. On a loopback address only names of this
-   machine will do.
+   (DNS rebinding) still sends that name as ``Host``. On a loopback address, and wherever names
+   were allowed, only those and the ones of this machine will do.
 2. Whose page sent it? Browsers send the ``Origin`` with WebSockets and with what may change
    something, and nothing else keeps a page from opening a WebSocket to another site.
 3. Who is it? Where there are tokens, all paths but the public ones want one.
@@ -67,7 +67,9 @@ class Access:
     Args:
         tokens: who has one.
         address: that the server listens on; hosts are checked on those of the loopback.
-        hosts: names that the server has, besides those of the loopback.
+        name: of that address, as it was asked for: a host as well.
+        hosts: names that the server has besides these. Where there are any, hosts are checked
+            on every address.
         origins: of pages of other sites that may use it, ``https://captions.example``.
         public: paths for which no token is asked, see `PUBLIC`.
 
@@ -80,6 +82,7 @@ class Access:
         tokens: Tokens,
         *,
         address: str = "127.0.0.1",
+        name: str = "",
         hosts: Iterable[str] = (),
         origins: Iterable[str] = (),
         public: Collection[str] = PUBLIC,
@@ -87,8 +90,9 @@ class Access:
         self.origins = tuple(_allowed_origin(origin) for origin in origins)
         """Allowed besides the server's own, as browsers write them."""
         self._tokens = tokens
-        self._names = {_allowed_host(host) for host in hosts}
-        self._private = is_loopback(address)
+        allowed = {_allowed_host(host) for host in hosts}
+        self._names = allowed | {name.lower().strip("[]")}
+        self._checks_hosts = bool(allowed) or is_loopback(address)
         self._paths = frozenset(path for path in public if path == "/" or path[-1] != "/")
         self._folders = tuple(path for path in public if path != "/" and path[-1] == "/")
 
@@ -103,10 +107,12 @@ class Access:
             Refusal: the host is missing, or not one of ours.
         """
         host, _ = _host_of(headers)
-        if not self._private or host in self._names or is_loopback(host):
+        if not self._checks_hosts:
             return
         if not host:
             raise _refusal("host", "the request names no host", HTTPStatus.BAD_REQUEST)
+        if host in self._names or is_loopback(host):
+            return
         raise _refusal(
             "host",
             "the server is not known by this name; its option --allow-host adds one",
