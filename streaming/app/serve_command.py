@@ -96,6 +96,7 @@ async def _serve(parts: _Parts) -> int:
     )
     door = Door(parts.limits)
     metrics.watch("connections", lambda: len(door))
+    metrics.watch("connections_refused", lambda: door.turned_away)
     metrics.watch("uploads", lambda: service.uploads.running)
     application = make_application(service, parts.access)
     server = WebServer(application, parts.limits, door, parts.tls)

@@ -16,7 +16,7 @@ import contextlib
 import ipaddress
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
@@ -174,11 +174,20 @@ class Access:
 
 
 class AccessMiddleware:
-    """Lets those in who may, with the name of their token in ``scope["state"]["client"]``."""
+    """Lets those in who may, with the name of their token in ``scope["state"]["client"]``.
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    Args:
+        app: for those.
+        access: says who may.
+        on_refusal: is told the code of every refusal.
+    """
+
+    def __init__(
+        self, app: ASGIApp, access: Access, on_refusal: Callable[[str], None] = lambda code: None
+    ) -> None:
         self._app = app
         self._access = access
+        self._on_refusal = on_refusal
         self._inner: ASGIApp = self._with_token
         if access.origins:
             self._inner = CORSMiddleware(
@@ -200,7 +209,7 @@ class AccessMiddleware:
             self._access.check_host(headers)
             self._access.check_origin(headers)
         except Refusal as refusal:
-            await _refuse(refusal, scope, receive, send)
+            await self._refuse(refusal, scope, receive, send)
         else:
             await self._inner(scope, receive, send)
 
@@ -208,10 +217,17 @@ class AccessMiddleware:
         try:
             client = self._access.check_token(scope)
         except Refusal as refusal:
-            await _refuse(refusal, scope, receive, send)
+            await self._refuse(refusal, scope, receive, send)
         else:
             scope.setdefault("state", {})["client"] = client
             await self._app(scope, receive, send)
+
+    async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        self._on_refusal(refusal.code)
+        if scope["type"] == "http":
+            await refusal_response(refusal)(scope, receive, send)
+        else:
+            await refuse_websocket(WebSocket(scope, receive, send), refusal)
 
 
 def refusal_response(refusal: Refusal) -> Response:
@@ -238,13 +254,6 @@ async def refuse_websocket(websocket: WebSocket, refusal: Refusal) -> None:
             await websocket.accept()
         await websocket.send_text(body)
         await websocket.close(refusal.close_code, refusal.code)
-
-
-async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        await refusal_response(refusal)(scope, receive, send)
-    else:
-        await refuse_websocket(WebSocket(scope, receive, send), refusal)
 
 
 def _refusal(code: str, message: str, status: HTTPStatus) -> Refusal:

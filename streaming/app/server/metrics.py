@@ -76,6 +76,11 @@ _WATCHED = {
     "uploads": _Watched("uploads_running", "Uploads under way, waiting ones included."),
     "viewers": _Watched("viewers", "Connections that read the captions of a session."),
     "connections": _Watched("connections", "Open connections."),
+    "connections_refused": _Watched(
+        "connections_refused",
+        "Connections that came when the server was full.",
+        CounterMetricFamily,
+    ),
 }
 """By the names that `Metrics.watch` takes."""
 
