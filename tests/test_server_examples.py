@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import re
+import select
 import shlex
 import shutil
 import socket
@@ -30,6 +31,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from streaming.app.serve_command import _parser
+from streaming.app.server.limits import Limits
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "examples/server"
@@ -263,6 +265,15 @@ def test_the_page_is_below_the_prefix_and_the_numbers_are_not(proxy: Proxy) -> N
     assert b"\r\nLocation: https://captions.example/captions/\r\n" in answer
 
 
+def test_the_proxy_lets_the_server_itself_refuse_what_is_too_large() -> None:
+    text = (FOLDER / "nginx.conf").read_text("utf-8")
+    (most,) = re.findall(r"client_max_body_size (\d+)m;", text)
+    (told,) = re.findall(r"--max-upload \((\d+) MB by default\)", text)
+    limit = Limits().max_upload_bytes
+    assert int(told) * 1e6 == limit
+    assert limit < int(most) * 2**20 < 1.5 * limit
+
+
 def upload(fields: dict[str, str]) -> tuple[bytes, dict[str, str]]:
     """A form with the recording of what is to be said, and the headers that go with it."""
     parts = [
@@ -317,6 +328,10 @@ class Upstream:
     def __exit__(self, *exc_info: object) -> None:
         self._listening.close()
 
+    def asked(self, within_s: float) -> bool:
+        """Whether somebody connects in that time."""
+        return bool(select.select([self._listening], [], [], within_s)[0])
+
     def accept(self) -> socket.socket:
         made, _ = self._listening.accept()
         made.settimeout(10)
@@ -333,7 +348,9 @@ def read_until(connection: socket.socket, end: bytes) -> bytes:
 
 
 @needs_nginx
-def test_the_proxy_holds_back_neither_an_upload_nor_what_is_said_of_it(tmp_path: Path) -> None:
+def test_the_proxy_passes_on_whole_uploads_and_at_once_what_is_said_of_them(
+    tmp_path: Path,
+) -> None:
     with ExitStack() as stack:
         upstream = stack.enter_context(Upstream())
         proxy = stack.enter_context(reverse_proxy(tmp_path, upstream.port))
@@ -342,14 +359,14 @@ def test_the_proxy_holds_back_neither_an_upload_nor_what_is_said_of_it(tmp_path:
             client.putheader("Content-Length", "10")
             client.endheaders()
             client.send(b"first")
+            assert not upstream.asked(within_s=0.3)
+            client.send(b"other")
             with upstream.accept() as server:
-                seen = read_until(server, b"first").decode().lower()
+                seen = read_until(server, b"firstother").decode().lower()
                 assert seen.startswith("post /v1/audio/transcriptions?stream=true http/1.1\r\n")
                 assert f"\r\nhost: 127.0.0.1:{proxy.port}\r\n" in seen
                 assert "\r\nx-forwarded-proto: https\r\n" in seen
                 assert "\r\nconnection: close\r\n" in seen
-                client.send(b"other")
-                read_until(server, b"other")
                 server.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
                 server.sendall(b"data: 1\n\n")
                 answer = client.getresponse()
