@@ -43,7 +43,7 @@ SAID = "".join(word.text for word in SCRIPT.words)
 OF_OTHER_PROGRAMS = {
     *("--cap-drop", "--read-only", "--rm", "--time", "--tmpfs"),  # podman
     *("--from", "--interval", "--start-period", "--timeout", "--no-cache-dir"),  # its file
-    "--now",  # systemctl
+    *("--now", "--system"),  # systemctl, groupadd
 }
 
 # -- the service ---------------------------------------------------------------------------------
@@ -71,9 +71,11 @@ def test_the_service_starts_a_server_that_exists_and_leaves_it_time_to_end() -> 
     (command,) = unit()["ExecStart"]
     options = options_of(shlex.split(command))
     assert options.host == "127.0.0.1"
-    assert options.tokens_file == "%d/tokens"
-    (credential,) = unit()["LoadCredential"]
-    assert credential.startswith("tokens:/")
+    (group,) = unit()["SupplementaryGroups"]
+    told = (FOLDER / "stream-transcribe.service").read_text("utf-8")
+    assert f"groupadd --system {group}\n" in told
+    assert f"install -m 640 -g {group} /dev/null {options.tokens_file}\n" in told
+    assert "LoadCredential" not in unit()  # a copy: nothing could be revoked
     (stop_s,) = unit()["TimeoutStopSec"]
     assert float(stop_s) > options.drain + 5
     assert unit()["SuccessExitStatus"] == ["143"]
