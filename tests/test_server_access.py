@@ -24,16 +24,15 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from sinks.publisher import is_loopback
 from streaming.app.server.access import (
     Access,
     AccessMiddleware,
-    Tokens,
-    is_loopback,
     refusal_response,
     refuse_websocket,
 )
 from streaming.app.server.refusal import TRY_LATER, Refusal
-from streaming.app.server.tokens import ENVIRONMENT, new_token, parse_tokens
+from streaming.app.server.tokens import ENVIRONMENT, Tokens, new_token, parse_tokens
 from streaming.errors import ConfigurationError
 
 ANNA = "anna-0123456789abcdef"

@@ -13,7 +13,6 @@ Three questions are asked of every request, in this order:
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -26,6 +25,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from sinks.publisher import is_loopback, parse_host
+
 from ...errors import ConfigurationError
 from .refusal import Refusal
 from .tokens import Tokens
@@ -34,8 +35,6 @@ __all__ = [
     "PUBLIC",
     "Access",
     "AccessMiddleware",
-    "Tokens",
-    "is_loopback",
     "refusal_response",
     "refuse_websocket",
 ]
@@ -46,19 +45,8 @@ PUBLIC = ("/", "/page/", "/view/", "/healthz", "/readyz")
 The name of a session is the permission to read it: it cannot be guessed.
 """
 
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?/?")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/]+)/?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-
-
-def is_loopback(host: str) -> bool:
-    """True for a name or address that only this machine reaches."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 class Access:
@@ -106,7 +94,7 @@ class Access:
         Raises:
             Refusal: the host is missing, or not one of ours.
         """
-        host, _ = _host_of(headers)
+        host = parse_host(headers.getlist("host"))[0].strip("[]")
         if not self._checks_hosts:
             return
         if not host:
@@ -163,11 +151,9 @@ class Access:
         if origin in self.origins:
             return True
         scheme, _, place = origin.partition("://")
-        port = _DEFAULT_PORTS.get(scheme)
-        if port is None or _ORIGIN.fullmatch(origin) is None:
-            return False
-        place = place.replace("[", "").replace("]", "")
-        return place.removesuffix(port) == "".join(_host_of(headers)).removesuffix(port)
+        port = _DEFAULT_PORTS.get(scheme, "")
+        host = "".join(parse_host(headers.getlist("host")))
+        return bool(port and host) and place.removesuffix(port) == host.removesuffix(port)
 
     def _is_public(self, path: str) -> bool:
         return path in self._paths or path.startswith(self._folders)
@@ -260,13 +246,6 @@ def _refusal(code: str, message: str, status: HTTPStatus) -> Refusal:
     return Refusal(code, message, status=status)
 
 
-def _host_of(headers: Headers) -> tuple[str, str]:
-    """Name, without brackets, and ``:PORT`` or ""; both "" where it is missing or is none."""
-    hosts = headers.getlist("host")
-    found = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
-    return (found[1].strip("[]"), found[2] or "") if found else ("", "")
-
-
 def _path_of(scope: Scope) -> str:
     """The path as the router sees it, without the prefix that the server was told of."""
     path: str = scope["path"]
@@ -290,7 +269,7 @@ def _token_of(scope: Scope) -> str | None:
 
 def _allowed_host(name: str) -> str:
     bare = name.lower().strip("[]")
-    if _HOST.fullmatch(f"[{bare}]" if ":" in bare else bare) is None:
+    if not any(parse_host([f"[{bare}]" if ":" in bare else bare])):
         raise ConfigurationError(
             f"--allow-host takes a name without a port, as captions.example, not {name!r}"
         )
@@ -299,9 +278,10 @@ def _allowed_host(name: str) -> str:
 
 def _allowed_origin(origin: str) -> str:
     found = _ORIGIN.fullmatch(origin.lower())
-    if found is None:
+    host, port = parse_host([found[2]]) if found else ("", "")
+    if found is None or not host:
         raise ConfigurationError(
             f"--allow-origin takes a site as https://captions.example, not {origin!r}"
         )
-    scheme, name, port = found[1], found[2], found[3] or ""
-    return f"{scheme}://{name}{'' if port == _DEFAULT_PORTS.get(scheme) else port}"
+    scheme = found[1]
+    return f"{scheme}://{host}{'' if port == _DEFAULT_PORTS.get(scheme) else port}"
