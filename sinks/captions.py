@@ -40,9 +40,9 @@ from typing import TYPE_CHECKING, Any, Self
 from streaming.errors import ConfigurationError, SinkError
 from streaming.events import Event, Notice
 
-from ._captions.address import parse_address, reason
+from ._captions.address import is_loopback, parse_address, reason
 from ._captions.publisher import Publisher, TooManyViewersError
-from ._captions.wire import answer, is_loopback
+from ._captions.wire import answer
 from ._report import log_notice
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import ssl
 import subprocess
@@ -91,7 +92,10 @@ def reverse_proxy(folder: Path, server_port: int) -> Iterator[Proxy]:
         text = text.replace(there, here)
     configuration = folder / "nginx.conf"
     configuration.write_text(text, "utf-8")
-    command = ["nginx", "-e", str(proxy.error_log), "-c", str(configuration), "-g", "daemon off;"]
+    options = "daemon off;"
+    if os.geteuid() == 0:  # else its workers are nobody, to whom the folder is closed
+        options += " user root;"
+    command = ["nginx", "-e", str(proxy.error_log), "-c", str(configuration), "-g", options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             _wait_for(process, port)

@@ -24,16 +24,15 @@ from starlette.websockets import WebSocket
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from sinks.publisher import is_loopback
 from streaming.app.server.access import (
     Access,
     AccessMiddleware,
-    Tokens,
-    is_loopback,
     refusal_response,
     refuse_websocket,
 )
 from streaming.app.server.refusal import TRY_LATER, Refusal
-from streaming.app.server.tokens import ENVIRONMENT, new_token, parse_tokens
+from streaming.app.server.tokens import ENVIRONMENT, Tokens, new_token, parse_tokens
 from streaming.errors import ConfigurationError
 
 ANNA = "anna-0123456789abcdef"
@@ -376,6 +375,15 @@ def test_other_names_are_refused_on_loopback(host: str, status: int) -> None:
 def test_where_others_can_reach_the_server_it_may_have_any_name() -> None:
     assert ask(made(address="0.0.0.0"), host="captions.example").is_success
     assert ask(made(address="192.168.0.7"), host="192.168.0.7:8766").is_success
+    assert ask(made(address="0.0.0.0", name="0.0.0.0"), host="captions.example").is_success
+
+
+def test_where_a_name_is_allowed_others_are_refused_wherever_the_server_listens() -> None:
+    app = made(address="192.168.0.7", name="Desk.local", hosts=["captions.example"])
+    for host in ("captions.example", "desk.local:8766", "localhost", "127.0.0.1:8766"):
+        assert ask(app, host=host).is_success, host
+    for host, status in (("evil.example", 421), ("", 400)):
+        assert ask(app, host=host).status_code == status
 
 
 @pytest.mark.parametrize(
@@ -443,9 +451,10 @@ def test_a_host_that_is_none_is_a_wrong_option(host: str) -> None:
         Access(Tokens(), hosts=[host])
 
 
-def test_addresses_to_listen_on_are_hosts() -> None:
-    for host in ("::1", "[::1]", "0.0.0.0", "Some-Machine.local"):
-        Access(Tokens(), address=host, hosts=[host])
+def test_the_name_of_the_address_to_listen_on_is_a_host() -> None:
+    for name in ("::1", "[::1]", "Some-Machine.local"):
+        host = f"[{name}]" if name == "::1" else name
+        assert ask(made(name=name), host=host).is_success
 
 
 def test_loopback_is_what_only_this_machine_reaches() -> None:

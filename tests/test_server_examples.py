@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import re
+import select
 import shlex
 import shutil
 import socket
@@ -29,6 +31,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from streaming.app.serve_command import _parser
+from streaming.app.server.limits import Limits
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "examples/server"
@@ -40,7 +43,7 @@ SAID = "".join(word.text for word in SCRIPT.words)
 OF_OTHER_PROGRAMS = {
     *("--cap-drop", "--read-only", "--rm", "--time", "--tmpfs"),  # podman
     *("--from", "--interval", "--start-period", "--timeout", "--no-cache-dir"),  # its file
-    "--now",  # systemctl
+    *("--now", "--system"),  # systemctl, groupadd
 }
 
 # -- the service ---------------------------------------------------------------------------------
@@ -68,9 +71,11 @@ def test_the_service_starts_a_server_that_exists_and_leaves_it_time_to_end() -> 
     (command,) = unit()["ExecStart"]
     options = options_of(shlex.split(command))
     assert options.host == "127.0.0.1"
-    assert options.tokens_file == "%d/tokens"
-    (credential,) = unit()["LoadCredential"]
-    assert credential.startswith("tokens:/")
+    (group,) = unit()["SupplementaryGroups"]
+    told = (FOLDER / "stream-transcribe.service").read_text("utf-8")
+    assert f"groupadd --system {group}\n" in told
+    assert f"install -m 640 -g {group} /dev/null {options.tokens_file}\n" in told
+    assert "LoadCredential" not in unit()  # a copy: nothing could be revoked
     (stop_s,) = unit()["TimeoutStopSec"]
     assert float(stop_s) > options.drain + 5
     assert unit()["SuccessExitStatus"] == ["143"]
@@ -139,13 +144,14 @@ def test_the_image_runs_the_server_as_nobody_with_its_port_open() -> None:
     options = options_of(container_command())
     assert [str(options.port)] == arguments_of("EXPOSE")
     assert options.host == "0.0.0.0"
+    assert options.allow_host == ["localhost"]
     prepared = next(line for line in arguments_of("RUN") if "doctor" in line)
     assert f"doctor --model {options.model} " in prepared
 
 
 def test_the_command_of_the_image_serves_and_its_health_check_sees_that(tmp_path: Path) -> None:
     command = container_command()[2:]
-    mine = ["--host", "127.0.0.1", "--port", "0", "--model", "scripted"]
+    mine = ["--port", "0", "--model", "scripted"]
     (check,) = arguments_of("HEALTHCHECK")
     program, *arguments = json.loads(check[check.index("CMD") + 3 :])
     assert program == "python"
@@ -153,6 +159,9 @@ def test_the_command_of_the_image_serves_and_its_health_check_sees_that(tmp_path
         assert any(":8766/" in argument for argument in arguments)
         arguments = [each.replace(":8766/", f":{served.port}/") for each in arguments]
         assert subprocess.run([sys.executable, *arguments], timeout=20).returncode == 0
+        with closing(http.client.HTTPConnection("127.0.0.1", served.port, timeout=5)) as stranger:
+            stranger.request("GET", "/", headers={"Host": f"evil.example:{served.port}"})
+            assert stranger.getresponse().status == 421
         assert served.stop() == 143
     gone = subprocess.run([sys.executable, *arguments], timeout=20, capture_output=True)
     assert gone.returncode == 1
@@ -258,6 +267,15 @@ def test_the_page_is_below_the_prefix_and_the_numbers_are_not(proxy: Proxy) -> N
     assert b"\r\nLocation: https://captions.example/captions/\r\n" in answer
 
 
+def test_the_proxy_lets_the_server_itself_refuse_what_is_too_large() -> None:
+    text = (FOLDER / "nginx.conf").read_text("utf-8")
+    (most,) = re.findall(r"client_max_body_size (\d+)m;", text)
+    (told,) = re.findall(r"--max-upload \((\d+) MB by default\)", text)
+    limit = Limits().max_upload_bytes
+    assert int(told) * 1e6 == limit
+    assert limit < int(most) * 2**20 < 1.5 * limit
+
+
 def upload(fields: dict[str, str]) -> tuple[bytes, dict[str, str]]:
     """A form with the recording of what is to be said, and the headers that go with it."""
     parts = [
@@ -312,6 +330,10 @@ class Upstream:
     def __exit__(self, *exc_info: object) -> None:
         self._listening.close()
 
+    def asked(self, within_s: float) -> bool:
+        """Whether somebody connects in that time."""
+        return bool(select.select([self._listening], [], [], within_s)[0])
+
     def accept(self) -> socket.socket:
         made, _ = self._listening.accept()
         made.settimeout(10)
@@ -328,7 +350,9 @@ def read_until(connection: socket.socket, end: bytes) -> bytes:
 
 
 @needs_nginx
-def test_the_proxy_holds_back_neither_an_upload_nor_what_is_said_of_it(tmp_path: Path) -> None:
+def test_the_proxy_passes_on_whole_uploads_and_at_once_what_is_said_of_them(
+    tmp_path: Path,
+) -> None:
     with ExitStack() as stack:
         upstream = stack.enter_context(Upstream())
         proxy = stack.enter_context(reverse_proxy(tmp_path, upstream.port))
@@ -337,14 +361,14 @@ def test_the_proxy_holds_back_neither_an_upload_nor_what_is_said_of_it(tmp_path:
             client.putheader("Content-Length", "10")
             client.endheaders()
             client.send(b"first")
+            assert not upstream.asked(within_s=0.3)
+            client.send(b"other")
             with upstream.accept() as server:
-                seen = read_until(server, b"first").decode().lower()
+                seen = read_until(server, b"firstother").decode().lower()
                 assert seen.startswith("post /v1/audio/transcriptions?stream=true http/1.1\r\n")
                 assert f"\r\nhost: 127.0.0.1:{proxy.port}\r\n" in seen
                 assert "\r\nx-forwarded-proto: https\r\n" in seen
                 assert "\r\nconnection: close\r\n" in seen
-                client.send(b"other")
-                read_until(server, b"other")
                 server.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
                 server.sendall(b"data: 1\n\n")
                 answer = client.getresponse()

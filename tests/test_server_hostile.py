@@ -278,6 +278,7 @@ def test_more_connections_than_there_may_be_leave_those_alone_that_are_there(
             pass
     time.sleep(0.2)
     assert hostile.hear() == WORDS
+    assert hostile.gauge("connections_refused_total") >= 51
     told = [line for line in hostile.served.lines if "--max-connections" in line]
     assert len(told) == 1
     hostile.served.lines.remove(told[0])

@@ -424,6 +424,7 @@ class Takes(ScriptedBackend):
     """Takes its time, and knows how many are at it."""
 
     pass_s = 0.03
+    took_s = 0.0
     together = 0
     most = 0
     lock = threading.Lock()
@@ -432,10 +433,13 @@ class Takes(ScriptedBackend):
         with self.lock:
             Takes.together += 1
             Takes.most = max(Takes.most, Takes.together)
+        began_s = time.perf_counter()
         time.sleep(self.pass_s)
+        heard = super().decode(window)
+        self.took_s += time.perf_counter() - began_s
         with self.lock:
             Takes.together -= 1
-        return super().decode(window)
+        return heard
 
 
 def test_the_cost_of_speech_is_measured_with_all_workers_at_work() -> None:
@@ -445,7 +449,8 @@ def test_the_cost_of_speech_is_measured_with_all_workers_at_work() -> None:
     assert Takes.most == 2
     passes = sum(backend.passes for backend in backends) / 2
     assert passes > 15  # one for each chunk of 11 s: there were no pauses
-    assert 0.9 < cost / (0.03 * passes / 11) < 2
+    # Not what was asked for: on a busy machine a sleep takes far longer.
+    assert 0.9 < cost / (sum(backend.took_s for backend in backends) / 2 / 11) < 1.9
 
 
 def test_what_cannot_be_measured_in_time_is_far_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:

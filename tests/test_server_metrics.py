@@ -14,12 +14,17 @@ from fakes import ScriptedBackend, ScriptedSource, chunks_of, make_parts, say, w
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from starlette.types import ASGIApp
 
+from streaming.app.server.access import Access
+from streaming.app.server.application import make_application
 from streaming.app.server.limits import Limits
 from streaming.app.server.load import Load
 from streaming.app.server.metrics import Metrics, MetricsSink, routes
 from streaming.app.server.service import Service
 from streaming.app.server.sessions import Sessions
+from streaming.app.server.tokens import ENVIRONMENT, Tokens
 from streaming.app.server.uploads import Uploads
 from streaming.app.settings import Settings
 from streaming.backends.pool import BackendPool
@@ -45,7 +50,7 @@ class Watcher:
     """Who asks a server how it is, without a network."""
 
     service: Service
-    app: Starlette
+    app: ASGIApp
 
     def get(self, path: str, **headers: str) -> httpx.Response:
         async def ask() -> httpx.Response:
@@ -159,6 +164,30 @@ def test_what_was_lost_and_told_is_counted_by_its_cause(watched: Watcher) -> Non
     assert samples["notices_total code=overload"] == 1
     assert samples["refusals_total code=busy"] == 2
     assert samples["refusals_total code=unauthorized"] == 1
+
+
+def test_who_may_not_come_in_is_counted_whatever_was_asked_for() -> None:
+    tokens = Tokens(environment={ENVIRONMENT: "a-token-of-somebody"})
+    with worker_for(ScriptedBackend(SCRIPT)) as pool:
+        watched = watcher(pool)
+        client = TestClient(
+            make_application(watched.service, Access(tokens)), base_url="http://localhost"
+        )
+        for _ in range(2):
+            assert client.get("/v1/models", headers={"host": "evil.example"}).status_code == 421
+        for _ in range(3):
+            assert client.post("/inference").status_code == 401
+        with client.websocket_connect(
+            "/v1/stream", headers={"host": "localhost", "origin": "https://evil.example"}
+        ) as stream:
+            assert stream.receive_json()["code"] == "origin"
+        samples = watched.samples()
+    codes = {name: value for name, value in samples.items() if name.startswith("refusals_total")}
+    assert codes == {
+        "refusals_total code=host": 2,
+        "refusals_total code=unauthorized": 3,
+        "refusals_total code=origin": 1,
+    }
 
 
 def test_the_work_of_a_session_shows_before_it_ends_and_is_not_counted_twice(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import ipaddress
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,9 +13,10 @@ from http import HTTPStatus
 from importlib import resources
 from typing import Any
 
-__all__ = ["Answer", "answer", "is_loopback", "message", "page_for"]
+from .address import is_loopback, parse_host
 
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
+__all__ = ["Answer", "answer", "message", "page_for"]
+
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -59,13 +59,12 @@ def answer(
 def _answer(
     method: str, target: str, hosts: Sequence[str], origins: Sequence[str], names: Sequence[str]
 ) -> Answer | None:
-    found = _host(hosts)
-    if found is None:
+    name, port = parse_host(hosts)
+    if not name:
         return page_for(hosts)
-    host, name = found[0].lower(), found[1].lower()
-    if names and name not in names and not is_loopback(name.strip("[]")):
+    if names and name not in names and not is_loopback(name):
         return _refusal(HTTPStatus.FORBIDDEN, f"captions are for this machine, as {names[0]}")
-    if origins and [_host_of(origin) for origin in origins] != [host]:
+    if origins and [_host_of(origin) for origin in origins] != [name + port]:
         return _refusal(HTTPStatus.FORBIDDEN, "captions are not for other sites' pages")
     path = target.partition("?")[0]
     if path not in ("/", "/ws"):
@@ -88,15 +87,15 @@ def page_for(hosts: Sequence[str]) -> Answer:
     Args:
         hosts: values of the request's ``Host`` header.
     """
-    found = _host(hosts)
-    if found is None:
+    host = "".join(parse_host(hosts))
+    if not host:
         return _refusal(HTTPStatus.BAD_REQUEST, "the request names no host")
     body, script = _page()
     policy = (
         f"default-src 'none'; script-src 'sha256-{script}'; img-src data:; "
         # Where captions are overlaid, people style them: the broadcasting program adds CSS.
         "style-src 'unsafe-inline'; "
-        f"connect-src ws://{found[0]} wss://{found[0]}; "
+        f"connect-src ws://{host} wss://{host}; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     headers = {
@@ -122,23 +121,10 @@ def _refusal(status: HTTPStatus, reason: str, headers: Mapping[str, str] | None 
     return Answer(status, {**kind, **_ALWAYS, **(headers or {})}, body)
 
 
-def _host(hosts: Sequence[str]) -> re.Match[str] | None:
-    """The one host that a request names, its name alone in group 1."""
-    return _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
-
-
 def _host_of(origin: str) -> str:
     """Host and port of an origin; "" for "null" and the like."""
     scheme, _, host = origin.lower().partition("://")
     return host if scheme in ("http", "https") else ""
-
-
-def is_loopback(address: str) -> bool:
-    """True for an address that only this machine reaches."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 @cache

@@ -63,7 +63,8 @@ def serve_command(argv: Sequence[str]) -> int:
         access = Access(
             tokens,
             address=listener.getsockname()[0],
-            hosts=[arguments.host, *arguments.allow_host],
+            name=arguments.host,
+            hosts=arguments.allow_host,
             origins=arguments.allow_origin,
         )
         with command_workers(settings) as (worker, _):
@@ -95,6 +96,7 @@ async def _serve(parts: _Parts) -> int:
     )
     door = Door(parts.limits)
     metrics.watch("connections", lambda: len(door))
+    metrics.watch("connections_refused", lambda: door.turned_away)
     metrics.watch("uploads", lambda: service.uploads.running)
     application = make_application(service, parts.access)
     server = WebServer(application, parts.limits, door, parts.tls)
@@ -237,7 +239,9 @@ def _parser() -> CommandParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="a name that requests may give this machine, as behind a proxy; can be repeated",
+        help="a name that requests may give this machine, as behind a proxy; can be repeated. "
+        "On a loopback address others are refused, and with this option on any address: "
+        "pages of strangers come under names of their own (DNS rebinding)",
     )
     limits = parser.add_argument_group("limits")
     for flag, field, metavar, kind, text in (

@@ -3,8 +3,8 @@
 Three questions are asked of every request, in this order:
 
 1. Whom does it take us for? A page of a stranger whose name was made to point to this machine
-   (DNS rebinding) still sends that name as ``Host``. On a loopback address only names of this
-   machine will do.
+   (DNS rebinding) still sends that name as ``Host``. On a loopback address, and wherever names
+   were allowed, only those and the ones of this machine will do.
 2. Whose page sent it? Browsers send the ``Origin`` with WebSockets and with what may change
    something, and nothing else keeps a page from opening a WebSocket to another site.
 3. Who is it? Where there are tokens, all paths but the public ones want one.
@@ -13,10 +13,9 @@ Three questions are asked of every request, in this order:
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
@@ -26,6 +25,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from sinks.publisher import is_loopback, parse_host
+
 from ...errors import ConfigurationError
 from .refusal import Refusal
 from .tokens import Tokens
@@ -34,8 +35,6 @@ __all__ = [
     "PUBLIC",
     "Access",
     "AccessMiddleware",
-    "Tokens",
-    "is_loopback",
     "refusal_response",
     "refuse_websocket",
 ]
@@ -46,19 +45,8 @@ PUBLIC = ("/", "/page/", "/view/", "/healthz", "/readyz")
 The name of a session is the permission to read it: it cannot be guessed.
 """
 
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
-_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?/?")
+_ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([^/]+)/?")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
-
-
-def is_loopback(host: str) -> bool:
-    """True for a name or address that only this machine reaches."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 class Access:
@@ -67,7 +55,9 @@ class Access:
     Args:
         tokens: who has one.
         address: that the server listens on; hosts are checked on those of the loopback.
-        hosts: names that the server has, besides those of the loopback.
+        name: of that address, as it was asked for: a host as well.
+        hosts: names that the server has besides these. Where there are any, hosts are checked
+            on every address.
         origins: of pages of other sites that may use it, ``https://captions.example``.
         public: paths for which no token is asked, see `PUBLIC`.
 
@@ -80,6 +70,7 @@ class Access:
         tokens: Tokens,
         *,
         address: str = "127.0.0.1",
+        name: str = "",
         hosts: Iterable[str] = (),
         origins: Iterable[str] = (),
         public: Collection[str] = PUBLIC,
@@ -87,8 +78,9 @@ class Access:
         self.origins = tuple(_allowed_origin(origin) for origin in origins)
         """Allowed besides the server's own, as browsers write them."""
         self._tokens = tokens
-        self._names = {_allowed_host(host) for host in hosts}
-        self._private = is_loopback(address)
+        allowed = {_allowed_host(host) for host in hosts}
+        self._names = allowed | {name.lower().strip("[]")}
+        self._checks_hosts = bool(allowed) or is_loopback(address)
         self._paths = frozenset(path for path in public if path == "/" or path[-1] != "/")
         self._folders = tuple(path for path in public if path != "/" and path[-1] == "/")
 
@@ -102,11 +94,13 @@ class Access:
         Raises:
             Refusal: the host is missing, or not one of ours.
         """
-        host, _ = _host_of(headers)
-        if not self._private or host in self._names or is_loopback(host):
+        host = parse_host(headers.getlist("host"))[0].strip("[]")
+        if not self._checks_hosts:
             return
         if not host:
             raise _refusal("host", "the request names no host", HTTPStatus.BAD_REQUEST)
+        if host in self._names or is_loopback(host):
+            return
         raise _refusal(
             "host",
             "the server is not known by this name; its option --allow-host adds one",
@@ -157,22 +151,29 @@ class Access:
         if origin in self.origins:
             return True
         scheme, _, place = origin.partition("://")
-        port = _DEFAULT_PORTS.get(scheme)
-        if port is None or _ORIGIN.fullmatch(origin) is None:
-            return False
-        place = place.replace("[", "").replace("]", "")
-        return place.removesuffix(port) == "".join(_host_of(headers)).removesuffix(port)
+        port = _DEFAULT_PORTS.get(scheme, "")
+        host = "".join(parse_host(headers.getlist("host")))
+        return bool(port and host) and place.removesuffix(port) == host.removesuffix(port)
 
     def _is_public(self, path: str) -> bool:
         return path in self._paths or path.startswith(self._folders)
 
 
 class AccessMiddleware:
-    """Lets those in who may, with the name of their token in ``scope["state"]["client"]``."""
+    """Lets those in who may, with the name of their token in ``scope["state"]["client"]``.
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
+    Args:
+        app: for those.
+        access: says who may.
+        on_refusal: is told the code of every refusal.
+    """
+
+    def __init__(
+        self, app: ASGIApp, access: Access, on_refusal: Callable[[str], None] = lambda code: None
+    ) -> None:
         self._app = app
         self._access = access
+        self._on_refusal = on_refusal
         self._inner: ASGIApp = self._with_token
         if access.origins:
             self._inner = CORSMiddleware(
@@ -194,7 +195,7 @@ class AccessMiddleware:
             self._access.check_host(headers)
             self._access.check_origin(headers)
         except Refusal as refusal:
-            await _refuse(refusal, scope, receive, send)
+            await self._refuse(refusal, scope, receive, send)
         else:
             await self._inner(scope, receive, send)
 
@@ -202,10 +203,17 @@ class AccessMiddleware:
         try:
             client = self._access.check_token(scope)
         except Refusal as refusal:
-            await _refuse(refusal, scope, receive, send)
+            await self._refuse(refusal, scope, receive, send)
         else:
             scope.setdefault("state", {})["client"] = client
             await self._app(scope, receive, send)
+
+    async def _refuse(self, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+        self._on_refusal(refusal.code)
+        if scope["type"] == "http":
+            await refusal_response(refusal)(scope, receive, send)
+        else:
+            await refuse_websocket(WebSocket(scope, receive, send), refusal)
 
 
 def refusal_response(refusal: Refusal) -> Response:
@@ -234,22 +242,8 @@ async def refuse_websocket(websocket: WebSocket, refusal: Refusal) -> None:
         await websocket.close(refusal.close_code, refusal.code)
 
 
-async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        await refusal_response(refusal)(scope, receive, send)
-    else:
-        await refuse_websocket(WebSocket(scope, receive, send), refusal)
-
-
 def _refusal(code: str, message: str, status: HTTPStatus) -> Refusal:
     return Refusal(code, message, status=status)
-
-
-def _host_of(headers: Headers) -> tuple[str, str]:
-    """Name, without brackets, and ``:PORT`` or ""; both "" where it is missing or is none."""
-    hosts = headers.getlist("host")
-    found = _HOST.fullmatch(hosts[0].lower()) if len(hosts) == 1 else None
-    return (found[1].strip("[]"), found[2] or "") if found else ("", "")
 
 
 def _path_of(scope: Scope) -> str:
@@ -275,7 +269,7 @@ def _token_of(scope: Scope) -> str | None:
 
 def _allowed_host(name: str) -> str:
     bare = name.lower().strip("[]")
-    if _HOST.fullmatch(f"[{bare}]" if ":" in bare else bare) is None:
+    if not any(parse_host([f"[{bare}]" if ":" in bare else bare])):
         raise ConfigurationError(
             f"--allow-host takes a name without a port, as captions.example, not {name!r}"
         )
@@ -284,9 +278,10 @@ def _allowed_host(name: str) -> str:
 
 def _allowed_origin(origin: str) -> str:
     found = _ORIGIN.fullmatch(origin.lower())
-    if found is None:
+    host, port = parse_host([found[2]]) if found else ("", "")
+    if found is None or not host:
         raise ConfigurationError(
             f"--allow-origin takes a site as https://captions.example, not {origin!r}"
         )
-    scheme, name, port = found[1], found[2], found[3] or ""
-    return f"{scheme}://{name}{'' if port == _DEFAULT_PORTS.get(scheme) else port}"
+    scheme = found[1]
+    return f"{scheme}://{host}{'' if port == _DEFAULT_PORTS.get(scheme) else port}"

@@ -27,4 +27,4 @@ def make_application(service: Service, access: Access) -> ASGIApp:
         *metrics.routes(service),
         *page.routes(),
     ]
-    return AccessMiddleware(Starlette(routes=routes), access)
+    return AccessMiddleware(Starlette(routes=routes), access, service.metrics.refused)

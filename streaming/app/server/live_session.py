@@ -108,7 +108,7 @@ class LiveSession:
         except ConfigurationError as error:
             await self._decoder.aclose()
             raise Refusal("bad_parameter", str(error)) from error
-        self.running = asyncio.create_task(self._run(self._pipeline), name=f"session {self.id}")
+        self.running = asyncio.create_task(self._run(self._pipeline), name=f"session {self.id:.8}")
 
     @property
     def unit(self) -> str:

@@ -76,6 +76,11 @@ _WATCHED = {
     "uploads": _Watched("uploads_running", "Uploads under way, waiting ones included."),
     "viewers": _Watched("viewers", "Connections that read the captions of a session."),
     "connections": _Watched("connections", "Open connections."),
+    "connections_refused": _Watched(
+        "connections_refused",
+        "Connections that came when the server was full.",
+        CounterMetricFamily,
+    ),
 }
 """By the names that `Metrics.watch` takes."""
 
@@ -85,8 +90,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.is_ready = False
-        """The model is loaded and was measured."""
+        self._ready = False
         self._reads: dict[_Watched, Callable[[], float]] = {}
         self._model: Callable[[], Mapping[str, str]] = dict
         self._progress: dict[str, tuple[float, float]] = {}
@@ -169,9 +173,14 @@ class Metrics:
         self._audio.labels("upload").inc(audio_s)
         self._compute.labels("upload").inc(compute_s)
 
-    def ready(self) -> None:
+    @property
+    def is_ready(self) -> bool:
         """The model is loaded and was measured."""
-        self.is_ready = True
+        return self._ready
+
+    def ready(self) -> None:
+        """It is, from here on."""
+        self._ready = True
 
     def watch(self, name: str, read: Callable[[], float]) -> None:
         """Show what a function says whenever somebody looks.

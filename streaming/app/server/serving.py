@@ -15,7 +15,7 @@ from typing import Any, cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from sinks._captions.address import reason
+from sinks.publisher import reason
 
 from ...errors import ConfigurationError
 from .connections import uvicorn_options
