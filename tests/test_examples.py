@@ -23,7 +23,9 @@ from streaming.app.transcribe_command import _parser
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 PROGRAMS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-COMMANDS = re.findall(r"^(?:.*\| )?stream-transcribe (?!models|evaluate|doctor|serve)(.*)$", README, re.M)
+COMMANDS = re.findall(
+    r"^(?:.*\| )?stream-transcribe (?!models|evaluate|doctor|serve)(.*)$", README, re.M
+)
 OPTIONS = sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README)))
 EXAMPLES = sorted(set(ROOT.glob("examples/*.py")) - {ROOT / "examples" / "live_client.py"})
 """All but the one that needs a server: see test_server_live_client.py."""

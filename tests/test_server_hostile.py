@@ -112,14 +112,13 @@ def unharmed(hostile: Hostile) -> Iterator[Hostile]:
     """The server, which must be in the end as it was before."""
     before = hostile.usage()
     yield hostile
-    assert hostile.health_s() < 1
+    assert hostile.health_s() < 4  # a busy machine's second
     eventually(lambda: hostile.gauge("connections") <= 1, 20)  # the one that asks
     eventually(lambda: hostile.gauge("sessions") == 0, 20)
     assert hostile.hear() == WORDS
     eventually(lambda: hostile.usage().files <= before.files + 2, 20)
-    after = hostile.usage()
-    assert after.threads <= before.threads + 4
-    assert after.memory - before.memory < 32 * 2**20
+    assert hostile.usage().threads <= before.threads + 4
+    eventually(lambda: hostile.usage().memory - before.memory < 32 * 2**20, 20)
     assert not [line for line in hostile.served.lines if "Traceback" in line]
 
 

@@ -25,6 +25,7 @@ Where things are:
 ``live_session.py``      one session, with or without its connection
 ``event_log.py``         what it said lately, for a client that comes back
 ``sessions.py``          all of them
+``memory.py``            memory that sessions have left, back to the system
 ``uploads.py``           files that are sent whole: who is next, and how they are heard
 ``upload_endpoint.py``   one request with a file
 ``forms.py``             its form, received piece by piece

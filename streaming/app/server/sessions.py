@@ -15,6 +15,7 @@ from .limits import Limits
 from .live_session import LiveSession
 from .load import Load
 from .messages import Opening
+from .memory import give_back
 from .metrics import Metrics, MetricsSink
 from .refusal import RESTART, TRY_LATER, Refusal
 
@@ -45,6 +46,8 @@ class Sessions:
         self._sessions: dict[str, LiveSession] = {}
         self._captions: dict[str, Publisher] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._left = False
+        """A session has left since memory was given back."""
         self.draining = False
         metrics.watch("live", lambda: sum(not s.done.is_set() for s in self._sessions.values()))
         metrics.watch("waiting", lambda: len(self._unclaimed()))
@@ -134,6 +137,9 @@ class Sessions:
             try:
                 self._look()
                 each()
+                if self._left and not self._ending:
+                    self._left = False
+                    await asyncio.to_thread(give_back)
             except Exception:  # a fault here must not leave the sessions without a keeper
                 _LOG.exception("looking after the sessions failed")
 
@@ -189,6 +195,7 @@ class Sessions:
         return waiting[0]
 
     def _forget(self, session: LiveSession) -> None:
+        self._left = True
         self._sessions.pop(session.id, None)
         self._captions.pop(session.id, None)
 
