@@ -3,13 +3,18 @@
     python examples/live_client.py talk.flac ws://127.0.0.1:8766/v1/stream
     python examples/live_client.py mic
 
+A token goes into the address, ``?token=...``. ``SSL_CERT_FILE`` names a certificate to trust, where
+the server has made its own.
+
 Audio that the server has not confirmed is kept for a while, and sent again after a break. What
 had to be forgotten meanwhile is skipped, and the server's ``audio_dropped`` says so.
 """
 
+import argparse
 import asyncio
 import json
 import random
+import ssl
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -20,7 +25,7 @@ from urllib.parse import parse_qs, urlencode
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, WebSocketException
 
 from sources import FileSource, MicrophoneSource
 from streaming import AudioChunk, StreamingError
@@ -218,8 +223,17 @@ class LiveClient:
             message = f"{trouble}; the last words before may be missing"
         elif isinstance(trouble, RefusedError) and trouble.code not in LATER | LIMITS:
             raise trouble
+        elif isinstance(trouble, InvalidURI):
+            text = (
+                f"{trouble.uri.partition('?')[0]} is no address like ws://127.0.0.1:8766/v1/stream"
+            )
+            raise StreamingError(text) from trouble
+        elif isinstance(trouble, ssl.SSLCertVerificationError):
+            text = f"{trouble.verify_message}; SSL_CERT_FILE can name a certificate to trust"
+            raise StreamingError(text) from trouble
         elif isinstance(trouble, InvalidStatus) and trouble.response.status_code < 500:
-            raise StreamingError(f"the server refuses: {trouble}") from trouble
+            text = f"the server refuses: {trouble}; is /v1/stream the path of the address?"
+            raise StreamingError(text) from trouble
         elif asyncio.get_running_loop().time() - self._got_on_s > self._give_up_s:
             raise StreamingError(f"given up after {self._give_up_s:g} s: {trouble}") from trouble
         else:
@@ -243,9 +257,11 @@ async def main(what: str, address: str) -> None:
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    defaults = ["examples/jfk.flac", "ws://127.0.0.1:8766/v1/stream"]
+    parser = argparse.ArgumentParser(description="Stream audio to a caption server.")
+    parser.add_argument("what", nargs="?", default="examples/jfk.flac", help="a file, or mic")
+    parser.add_argument("address", nargs="?", default="ws://127.0.0.1:8766/v1/stream")
+    given = parser.parse_args()
     try:
-        asyncio.run(main(*given, *defaults[len(given) :]))
+        asyncio.run(main(given.what, given.address))
     except StreamingError as error:
         sys.exit(f"live_client: {error}")

@@ -10,7 +10,7 @@ import numpy as np
 from virtual_time import run_virtual
 
 from streaming.app.server.feed import Feed
-from streaming.audio import AudioChunk, Flush, Samples, samples_from_seconds
+from streaming.audio import AudioChunk, Samples, samples_from_seconds
 from streaming.events import Notice
 from streaming.options import Configure, TranscriberOptions
 from streaming.protocols import SourceItem

@@ -81,10 +81,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         "--max-upload-duration": "5",
     }
     arguments = [part for option in options.items() for part in option]
-    # Freed memory goes back to the system at once, so that what is left shows.
-    environment = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "1"}
     folder = tmp_path_factory.mktemp("server")
-    with serving(folder, *arguments, environment=environment) as served:
+    with serving(folder, *arguments) as served:
         until_s = time.monotonic() + 30
         while status(served, "readyz") != 200:
             assert time.monotonic() < until_s
@@ -119,7 +117,9 @@ def unharmed(server: Served) -> Iterator[None]:
     while process.num_threads() > threads + 4 or process.num_fds() > files + 4:
         assert time.monotonic() < until_s, f"{process.num_threads()} {process.num_fds()}"
         time.sleep(0.1)
-    assert process.memory_info().rss - memory < 64 * 2**20
+    while process.memory_info().rss - memory >= 64 * 2**20:  # it is given back now and then
+        assert time.monotonic() < until_s, f"{process.memory_info().rss - memory} bytes are kept"
+        time.sleep(0.1)
     assert server.process.poll() is None
     assert status(server, "healthz") == 200
     assert not [line for line in server.lines if re.search(r"Traceback|[Ee]rror|xception", line)]

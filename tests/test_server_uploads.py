@@ -262,7 +262,7 @@ def test_a_body_that_stalls_is_given_up() -> None:
 
 def test_no_file_is_taken_before_the_speed_of_the_machine_is_known() -> None:
     with serve() as server:
-        server.metrics.is_ready = False
+        server.metrics._ready = False  # as it begins
         answer = post(server, form(part("file", wav())))
         assert refused(answer) == (503, "not_ready")
         assert int(answer.headers["retry-after"]) > 0

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from socket import socket
 
+from sinks.publisher import is_loopback
+
 from ..backends.pool import BackendPool
 from .compose import auto_takes_ctranslate2
 from .console import say
@@ -158,11 +160,22 @@ def _refresh(access: Access, sessions: Sessions) -> None:
 
 def _tell(parts: _Parts) -> None:
     address, port = parts.listener.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, address)
-    shown = f"[{shown}]" if ":" in shown and not shown.startswith("[") else shown
+    everywhere = address in ("0.0.0.0", "::")
+    shown = "127.0.0.1" if everywhere else f"[{address}]" if ":" in address else address
     scheme = "http" if parts.tls is None else "https"
+    lines = [f"info: serving at {scheme}://{shown}:{port}/"]
+    if not is_loopback(address):
+        if everywhere:
+            lines.append(f"info: others reach port {port} at any address or name of this machine")
+        if not parts.access.wants_tokens:
+            lines.append("warning: without --tokens-file whoever reaches it may use it")
+        if parts.tls is None:
+            lines.append(
+                "warning: without --tls-cert, or a proxy with HTTPS, browsers elsewhere give its "
+                "page no microphone"
+            )
     with contextlib.suppress(OSError):
-        print(f"info: serving at {scheme}://{shown}:{port}/", file=sys.stderr, flush=True)
+        print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def _workers(backend: str, model: str) -> int:
@@ -175,7 +188,11 @@ def _workers(backend: str, model: str) -> int:
 def _make_token(name: str) -> int:
     token, line = new_token(name)
     say(line)
-    print(f"the token of {name}, to be shown only now: {token}", file=sys.stderr)
+    print(
+        "info: the line above is for the --tokens-file and holds a digest; "
+        f"{name} uses this token, which is shown only now: {token}",
+        file=sys.stderr,
+    )
     return 0
 
 

@@ -84,6 +84,11 @@ class Access:
         self._paths = frozenset(path for path in public if path == "/" or path[-1] != "/")
         self._folders = tuple(path for path in public if path != "/" and path[-1] == "/")
 
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether it takes one to come in."""
+        return self._tokens.required
+
     def refresh(self) -> set[str]:
         """Names whose tokens were revoked since the last call, see `Tokens.refresh`."""
         return self._tokens.refresh()

@@ -198,7 +198,7 @@ def _wished(given: Mapping[str, str], settings: Settings) -> Settings:
     try:
         return replace(settings, **changes)
     except ConfigurationError as error:
-        raise _bad(str(error)) from error
+        raise _bad(str(error).replace("--", "")) from error  # it names options, not parameters
 
 
 def _whole(name: str, text: str, low: int, high: int) -> int:

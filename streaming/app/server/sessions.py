@@ -14,8 +14,8 @@ from ...backends.pool import BackendPool
 from .limits import Limits
 from .live_session import LiveSession
 from .load import Load
-from .messages import Opening
 from .memory import give_back
+from .messages import Opening
 from .metrics import Metrics, MetricsSink
 from .refusal import RESTART, TRY_LATER, Refusal
 
@@ -90,9 +90,14 @@ class Sessions:
         if yields is not None and yields.connection is None:
             self.drop(yields)
         assert session.running is not None
-        session.running.add_done_callback(lambda _: self._load.leave(session.id))
+        session.running.add_done_callback(lambda _: self._ended(session))
         _LOG.info("session %.8s began%s", session.id, f" for {client}" if client else "")
         return session
+
+    def _ended(self, session: LiveSession) -> None:
+        self._load.leave(session.id)
+        why = "" if session.refusal is None else f": {session.refusal.code}"
+        _LOG.info("session %.8s ended after %.1f s of audio%s", session.id, session.audio_s, why)
 
     def find(self, name: str) -> LiveSession | None:
         """The session of that id, if it is still known."""

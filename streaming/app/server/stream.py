@@ -288,13 +288,13 @@ class Connection:
             replies, self._replies = self._replies, []
             for reply in replies:
                 await self._put(reply)
+            await self._acknowledge()
             if not session.log.reaches_back_to(self._last_seq):
                 raise Refusal("too_slow", "events were read too slowly for too long")
             for entry in session.log.after(self._last_seq):
                 if session.interim or not entry.interim:
                     await self._put(entry.line)
                 self._last_seq = entry.seq
-            await self._acknowledge()
             if session.done.is_set() and self._last_seq == session.log.last_seq:
                 return
             await self._changed.wait()
