@@ -18,11 +18,13 @@ from fakes import Script, ScriptedBackend, say, worker_for
 from starlette.applications import Starlette
 
 from streaming.app.server import openai_api, whisper_cpp_api
+from streaming.app.server.access import Access, AccessMiddleware
 from streaming.app.server.limits import Limits
 from streaming.app.server.load import Load
 from streaming.app.server.metrics import Metrics
 from streaming.app.server.service import Service
 from streaming.app.server.sessions import Sessions
+from streaming.app.server.tokens import Tokens
 from streaming.app.server.uploads import Uploads
 from streaming.app.settings import Settings
 from streaming.backends.pool import BackendPool
@@ -89,6 +91,7 @@ def serve(
     *backends: ScriptedBackend,
     worker: BackendPool | None = None,
     limits: Limits | None = None,
+    tokens: Tokens | None = None,
     **settings: Any,
 ) -> Iterator[UploadServer]:
     """Serve on loopback; nothing of a request may be left behind at the end.
@@ -97,6 +100,7 @@ def serve(
         backends: a worker each; one that hears `TALK` by default.
         worker: instead of them; is closed at the end.
         limits: bounds.
+        tokens: of those who may come in; anybody by default.
         settings: what differs from `make_service`'s.
     """
     files = temporary_files()
@@ -106,7 +110,9 @@ def serve(
     ):
         service = make_service(pool, limits, workers=max(1, len(backends)), **settings)
         app = Starlette(routes=[*openai_api.routes(service), *whisper_cpp_api.routes(service)])
-        config = uvicorn.Config(app, http="h11", lifespan="off", log_config=None, access_log=False)
+        guarded = AccessMiddleware(app, Access(tokens or Tokens()))
+        options: dict[str, Any] = {"lifespan": "off", "log_config": None, "access_log": False}
+        config = uvicorn.Config(guarded, http="h11", **options)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from tempfile import TemporaryFile
@@ -46,6 +46,8 @@ class Form:
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.has_file = False
+        self.check: Callable[[], None] = lambda: None
+        """Raises a `Refusal` once it is not to be heard any further."""
         self._fields: dict[str, list[str]] = {}
 
     def get(self, name: str) -> str | None:

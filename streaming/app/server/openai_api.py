@@ -129,13 +129,13 @@ async def _answer(
         response = await _verbose(service, form, settings, granularities or ["segment"])
     elif wanted in _MEDIA_TYPES:
         written = Written(wanted)
-        async with aclosing(hear(service, form.file, settings)) as events:
+        async with aclosing(hear(service, form, settings)) as events:
             async for event in events:
                 written.push(event)
         response = Response(written.close(), media_type=_MEDIA_TYPES[wanted])
     else:
         heard = RunningText()
-        async with aclosing(hear(service, form.file, settings)) as events:
+        async with aclosing(hear(service, form, settings)) as events:
             async for event in events:
                 heard.push(event)
         if wanted == "text":
@@ -149,7 +149,7 @@ async def _verbose(
     service: Service, form: Form, settings: Settings, granularities: list[str]
 ) -> Response:
     heard, running = Segments(settings.transcriber_options().language), RunningText()
-    async with aclosing(hear(service, form.file, settings)) as events:
+    async with aclosing(hear(service, form, settings)) as events:
         async for event in events:
             heard.push(event)
             running.push(event)
@@ -196,7 +196,7 @@ async def _stream(service: Service, form: Form, settings: Settings, send: Send) 
 
     heard = RunningText()
     try:
-        async with aclosing(hear(service, form.file, settings)) as events:
+        async with aclosing(hear(service, form, settings)) as events:
             async for event in events:
                 if delta := heard.push(event):
                     await say({"type": "transcript.text.delta", "delta": delta})

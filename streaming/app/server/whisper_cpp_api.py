@@ -68,7 +68,7 @@ async def _answer(service: Service, form: Form, scope: Scope, receive: Receive, 
     timed = not form.flag("no_timestamps")
     lines = Written("text" if wanted.endswith("json") else wanted)
     segments = Segments(settings.transcriber_options().language)
-    async with aclosing(hear(service, form.file, settings)) as events:
+    async with aclosing(hear(service, form, settings)) as events:
         async for event in events:
             lines.push(event)
             if wanted == "verbose_json":
