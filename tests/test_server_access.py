@@ -14,6 +14,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from server_process import serving
 from small_server import SmallServer, small_server
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -583,3 +584,26 @@ def test_no_token_is_in_any_log(tokens: Tokens, caplog: pytest.LogCaptureFixture
     said = " ".join(record.getMessage() for record in ours) + repr(tokens)
     assert ANNA not in said
     assert BERT not in said
+
+
+# -- the real server --------------------------------------------------------------------------
+
+
+def test_taking_out_a_line_ends_the_sessions_of_its_token_and_no_others(tmp_path: Path) -> None:
+    file = tokens_file(tmp_path, f"anna {ANNA}", f"bert {BERT}")
+    with serving(tmp_path, "--tokens-file", file) as served:
+        served.until_ready()
+        with (
+            connect(f"{served.stream}?token={ANNA}") as anna,
+            connect(f"{served.stream}?token={BERT}") as bert,
+        ):
+            assert json.loads(anna.recv())["type"] == "session"
+            tokens_file(tmp_path, f"bert {BERT}")
+            while (message := json.loads(anna.recv(10)))["type"] != "error":
+                pass
+            assert message["code"] == "token_revoked"
+            with pytest.raises(ConnectionClosed):
+                anna.recv(10)
+            assert anna.close_code == 1008
+            bert.send('{"type": "finish"}')
+            assert json.loads([*bert][-1])["type"] == "session_ended"

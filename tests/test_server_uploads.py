@@ -37,6 +37,7 @@ from streaming.app.server import openai_api
 from streaming.app.server.forms import Form, received_form
 from streaming.app.server.limits import Limits
 from streaming.app.server.refusal import Refusal
+from streaming.app.server.tokens import Tokens
 from streaming.app.server.uploads import Uploads
 
 PATH = "v1/audio/transcriptions"
@@ -407,6 +408,36 @@ def test_files_are_heard_one_after_the_other_in_order() -> None:
             thread.join(10)
         prompts = "".join(window.prompt for window in backend.windows)
         assert prompts == "aaabbbccc"
+
+
+@pytest.mark.parametrize("stream", ["true", "false"])
+def test_whose_token_is_revoked_gets_no_more_of_what_is_heard_and_others_do(
+    tmp_path: Path, stream: str
+) -> None:
+    file = tmp_path / "tokens"
+    file.touch(0o600)
+    file.write_text("anna anna-0123456789abcdef\nbert bert-0123456789abcdef\n")
+    backend = HangingBackend(TALK)
+    with serve(backend, tokens=Tokens(file)) as server:
+        answers: dict[str, httpx.Response] = {}
+        body = form(part("file", wav()), part("stream", stream.encode()))
+
+        def send(name: str) -> None:
+            token = f"Bearer {name}-0123456789abcdef"
+            answers[name] = post(server, body, Authorization=token)
+
+        threads = [threading.Thread(target=send, args=(name,)) for name in ("anna", "bert")]
+        threads[0].start()
+        assert backend.entered.wait(5)
+        threads[1].start()
+        eventually(lambda: server.running == 2)
+        server.service.uploads.end_those_of({"anna"})
+        backend.release.set()
+        for thread in threads:
+            thread.join(10)
+    assert refused(answers["anna"]) == (401, "token_revoked")
+    assert answers["bert"].is_success
+    assert len(backend.windows) < 6  # three of the second, and not all of the first
 
 
 # -- clients that go away -------------------------------------------------------------------

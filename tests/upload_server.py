@@ -18,6 +18,7 @@ from fakes import Script, ScriptedBackend, say, worker_for
 from starlette.applications import Starlette
 
 from streaming.app.server import openai_api, whisper_cpp_api
+from streaming.app.server.access import Access, AccessMiddleware
 from streaming.app.server.connections import uvicorn_options
 from streaming.app.server.door import Door
 from streaming.app.server.limits import Limits
@@ -25,6 +26,7 @@ from streaming.app.server.load import Load
 from streaming.app.server.metrics import Metrics
 from streaming.app.server.service import Service
 from streaming.app.server.sessions import Sessions
+from streaming.app.server.tokens import Tokens
 from streaming.app.server.uploads import Uploads
 from streaming.app.settings import Settings
 from streaming.backends.pool import BackendPool
@@ -92,6 +94,7 @@ def serve(
     *backends: ScriptedBackend,
     worker: BackendPool | None = None,
     limits: Limits | None = None,
+    tokens: Tokens | None = None,
     **settings: Any,
 ) -> Iterator[UploadServer]:
     """Serve on loopback; nothing of a request may be left behind at the end.
@@ -100,6 +103,7 @@ def serve(
         backends: a worker each; one that hears `TALK` by default.
         worker: instead of them; is closed at the end.
         limits: bounds.
+        tokens: of those who may come in; anybody by default.
         settings: what differs from `make_service`'s.
     """
     files = temporary_files()
@@ -109,8 +113,9 @@ def serve(
     ):
         service = make_service(pool, limits, workers=max(1, len(backends)), **settings)
         app = Starlette(routes=[*openai_api.routes(service), *whisper_cpp_api.routes(service)])
+        guarded = AccessMiddleware(app, Access(tokens or Tokens()))
         shipped = uvicorn_options(service.limits, Door(service.limits))
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="off", **shipped))
+        server = uvicorn.Server(uvicorn.Config(guarded, lifespan="off", **shipped))
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         port = listener.getsockname()[1]

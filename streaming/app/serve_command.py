@@ -106,7 +106,7 @@ async def _serve(parts: _Parts) -> int:
         serving = asyncio.create_task(server.serve(sockets=[parts.listener]))
         others = [
             asyncio.create_task(_prepare(service)),
-            asyncio.create_task(sessions.watch(lambda: _refresh(parts.access, sessions))),
+            asyncio.create_task(sessions.watch(lambda: _refresh(parts.access, service))),
         ]
         try:
             _tell(parts)
@@ -152,10 +152,11 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _refresh(access: Access, sessions: Sessions) -> None:
-    """Tokens that were taken out of their file end their sessions."""
+def _refresh(access: Access, service: Service) -> None:
+    """Tokens that were taken out of their file end their sessions and uploads."""
     if revoked := access.refresh():
-        sessions.end_those_of(revoked)
+        service.sessions.end_those_of(revoked)
+        service.uploads.end_those_of(revoked)
 
 
 def _tell(parts: _Parts) -> None:
@@ -237,7 +238,7 @@ def _parser() -> CommandParser:
         "--tokens-file",
         metavar="FILE",
         help="lines of `NAME TOKEN`; without one, and without STREAM_TRANSCRIBE_TOKEN, anybody "
-        "who reaches the address; taking a line out revokes it",
+        "who reaches the address; taking a line out revokes it, and ends its sessions and uploads",
     )
     who.add_argument(
         "--new-token",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from tempfile import TemporaryFile
@@ -48,6 +48,8 @@ class Form:
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self.has_file = False
+        self.check: Callable[[], None] = lambda: None
+        """Raises a `Refusal` once it is not to be heard any further."""
         self._fields: dict[str, list[str]] = {}
 
     def get(self, name: str) -> str | None:

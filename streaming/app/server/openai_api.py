@@ -135,11 +135,11 @@ async def _answer(
         response = await _verbose(service, form, settings, granularities or ["segment"])
     elif wanted in _MEDIA_TYPES:
         written = Written(wanted)
-        await hear_all(service, form.file, settings, written.push)
+        await hear_all(service, form, settings, written.push)
         response = Response(written.close(), media_type=_MEDIA_TYPES[wanted])
     else:
         heard = RunningText()
-        await hear_all(service, form.file, settings, heard.push)
+        await hear_all(service, form, settings, heard.push)
         if wanted == "text":
             response = PlainTextResponse(f"{heard.text}\n")
         else:
@@ -151,7 +151,7 @@ async def _verbose(
     service: Service, form: Form, settings: Settings, granularities: list[str]
 ) -> Response:
     heard, running = Segments(settings.transcriber_options().language), RunningText()
-    await hear_all(service, form.file, settings, heard.push, running.push)
+    await hear_all(service, form, settings, heard.push, running.push)
     body: dict[str, Any] = {
         "task": "translate" if settings.translate else "transcribe",
         "language": "english" if settings.translate else heard.language,
@@ -204,7 +204,7 @@ async def _stream(service: Service, form: Form, settings: Settings, send: Send) 
     heard = RunningText()
     signs = asyncio.create_task(give_signs())
     try:
-        async with aclosing(hear(service, form.file, settings)) as events:
+        async with aclosing(hear(service, form, settings)) as events:
             async for event in events:
                 if delta := heard.push(event):
                     await say({"type": "transcript.text.delta", "delta": delta})

@@ -43,13 +43,15 @@ class UploadEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         body = _Body(receive)
+        client = scope.get("state", {}).get("client", "")
         sending = _Sending(send, self._service.limits.request_s)
         with contextlib.suppress(ClientDisconnect):  # nobody is there to be answered
             try:
-                with self._service.uploads.let_in():
+                with self._service.uploads.let_in(client) as check:
                     self._check_ready()
                     limits = self._service.limits
                     async with received_form(scope, body, limits) as form:
+                        form.check = check
                         await _while_connected(body, self._answer(form, scope, body, sending))
             except StreamingError as error:
                 if sending.begun:

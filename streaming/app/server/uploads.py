@@ -12,14 +12,15 @@ A request passes through these stages, each bounded (`Limits`):
    of half a minute (4.1 against 5.6 and 4.5 %; tiny.en, CTranslate2), and nothing is invented in
    silence.
 
-Whoever goes away stops all that at once: `upload_endpoint`.
+Whoever goes away stops all that at once: `upload_endpoint`. Whose token is revoked is stopped at
+the end of an utterance.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Container, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from http import HTTPStatus
@@ -83,14 +84,24 @@ class Uploads:
         self._most = limits.max_uploads
         self.turn = asyncio.Semaphore(max(1, workers - 1))
         """Held while a file is heard; first come, first served."""
-        self.running = 0
-        """Uploads that are in, waiting ones included."""
+        self._visits: set[_Visit] = set()
         self._draining = False
         self._left = asyncio.Event()
 
+    @property
+    def running(self) -> int:
+        """Uploads that are in, waiting ones included."""
+        return len(self._visits)
+
     @contextmanager
-    def let_in(self) -> Iterator[None]:
+    def let_in(self, client: str = "") -> Iterator[Callable[[], None]]:
         """Count one in for as long as the block takes.
+
+        Args:
+            client: name of its token, "" where none was asked for.
+
+        Yields:
+            What raises a `Refusal` once that token is revoked.
 
         Raises:
             Refusal: so many are in already.
@@ -113,12 +124,18 @@ class Uploads:
                 close_code=TRY_LATER,
                 retry_after_s=_RETRY_AFTER_S,
             )
-        self.running += 1
+        visit = _Visit(client)
+        self._visits.add(visit)
         try:
-            yield
+            yield visit.check
         finally:
-            self.running -= 1
+            self._visits.remove(visit)
             self._left.set()
+
+    def end_those_of(self, clients: Container[str]) -> None:
+        """Tokens were revoked."""
+        for visit in self._visits:
+            visit.revoked = visit.revoked or visit.client in clients
 
     async def drain(self, within_s: float) -> None:
         """Let nobody in any more, and wait for those that are in, but only so long."""
@@ -128,6 +145,22 @@ class Uploads:
                 while self.running:
                     self._left.clear()
                     await self._left.wait()
+
+
+class _Visit:
+    """An upload that is in."""
+
+    def __init__(self, client: str) -> None:
+        self.client = client
+        self.revoked = False
+
+    def check(self) -> None:
+        if self.revoked:
+            raise Refusal(
+                "token_revoked",
+                "the token is not valid any more",
+                status=HTTPStatus.UNAUTHORIZED,
+            )
 
 
 def public_name(settings: Settings) -> str:
@@ -193,22 +226,24 @@ def _short(name: str, text: str) -> str:
     return text
 
 
-async def hear(service: Service, file: BinaryIO, settings: Settings) -> AsyncGenerator[Event, None]:
+async def hear(service: Service, form: Form, settings: Settings) -> AsyncGenerator[Event, None]:
     """Wait for the turn, then yield the events of a file, text in utterances. Close it.
 
     Args:
         service: its model hears; its metrics are told what that took.
-        file: the recording; anybody's.
+        form: with the recording; anybody's.
         settings: as `wished` makes them.
 
     Raises:
-        Refusal: the file is no audio, or is too long; or a value that cannot be.
+        Refusal: the file is no audio, or is too long; or a value that cannot be; or the token
+            was revoked.
         StreamingError: the model failed.
     """
     async with service.uploads.turn:
+        form.check()
         parts = await asyncio.to_thread(make_parts, settings)
         parts = replace(parts, options=replace(parts.options, partials=False))
-        source = _Upload(file, service.limits.max_upload_s)
+        source = _Upload(form.file, service.limits.max_upload_s)
         try:
             async with (
                 Pipeline(source, service.worker, parts, pace="fast") as pipeline,
@@ -216,6 +251,7 @@ async def hear(service: Service, file: BinaryIO, settings: Settings) -> AsyncGen
             ):
                 try:
                     async for event in events:
+                        form.check()
                         yield event
                 finally:  # work that was for nothing was work, too
                     status = pipeline.status()
@@ -227,10 +263,10 @@ async def hear(service: Service, file: BinaryIO, settings: Settings) -> AsyncGen
 
 
 async def hear_all(
-    service: Service, file: BinaryIO, settings: Settings, *takers: Callable[[Event], object]
+    service: Service, form: Form, settings: Settings, *takers: Callable[[Event], object]
 ) -> None:
     """As `hear`; each event goes to all takers, in order."""
-    async with aclosing(hear(service, file, settings)) as events:
+    async with aclosing(hear(service, form, settings)) as events:
         async for event in events:
             for take in takers:
                 take(event)

@@ -67,7 +67,7 @@ async def _answer(service: Service, form: Form, scope: Scope, receive: Receive, 
     timed = not form.flag("no_timestamps")
     lines = Written("text" if wanted.endswith("json") else wanted)
     segments = Segments(settings.transcriber_options().language)
-    await hear_all(service, form.file, settings, lines.push, segments.push)
+    await hear_all(service, form, settings, lines.push, segments.push)
     text = lines.close()
     response: Response
     if wanted == "verbose_json":
