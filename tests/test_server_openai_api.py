@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -302,6 +303,21 @@ def test_the_real_model_hears_every_word(jfk: Path, backend: str) -> None:
         assert done.type == "transcript.text.done"
         assert done.text == text
         assert len(deltas) > 1
+
+
+def test_the_readme_s_program_prints_what_was_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(__file__).resolve().parents[1]
+    readme = (root / "README.md").read_text("utf-8")
+    (program,) = re.findall(r"^```python\n(from openai .*?)^```$", readme, re.M | re.S)
+    monkeypatch.chdir(root)
+    with serving(tmp_path) as served:
+        served.until_ready()
+        exec(program.replace(":8766/", f":{served.port}/"), {})
+    said = capsys.readouterr().out.split()
+    assert len(said) > 10
+    assert set(said) <= {word.text.strip() for word in cli_plugin.SAID.words}
 
 
 def test_the_command_serves_files(tmp_path: Path) -> None:

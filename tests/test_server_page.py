@@ -256,8 +256,10 @@ def test_ten_cuts_lose_no_sample_and_no_event_and_double_none(
         server.cut(lost=int(count))
         server.write(speech.commit(" two"))
         page.run("push(0.7)")
-        eventually(lambda: page.run("stream.retry(); return stream.state.name"), "live")
-        assert server.session.resumes == number + 1
+        eventually(
+            lambda: (page.run("stream.retry(); return stream.state.name"), server.session.resumes),
+            ("live", number + 1),
+        )
     page.run("push(0.5); stream.finish()")
     eventually(lambda: page.run("return stream.state.code"), "finished")
     samples = server.session.samples()

@@ -6,6 +6,7 @@ codes and reasons of the program, never what a client chose, names or tokens.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -257,7 +258,8 @@ class MetricsSink:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._metrics.ended(self._session, "failed")
+        abandoned = isinstance(exc, asyncio.CancelledError)
+        self._metrics.ended(self._session, "abandoned" if abandoned else "failed")
 
     async def write(self, event: Event) -> None:
         """Take one event."""

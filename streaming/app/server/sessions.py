@@ -26,6 +26,8 @@ __all__ = ["Sessions"]
 
 _LOG = logging.getLogger(__name__)
 _LOOK_S = 1.0
+_GIVE_BACK_S = 5.0
+"""Memory is given back once sessions have left, but not more often than this."""
 
 
 class Sessions:
@@ -48,6 +50,7 @@ class Sessions:
         self._ending: set[asyncio.Task[None]] = set()
         self._left = False
         """A session has left since memory was given back."""
+        self._gave_s = 0.0
         self.draining = False
         metrics.watch("live", lambda: sum(not s.done.is_set() for s in self._sessions.values()))
         metrics.watch("waiting", lambda: len(self._unclaimed()))
@@ -142,9 +145,7 @@ class Sessions:
             try:
                 self._look()
                 each()
-                if self._left and not self._ending:
-                    self._left = False
-                    await asyncio.to_thread(give_back)
+                await self._give_back()
             except Exception:  # a fault here must not leave the sessions without a keeper
                 _LOG.exception("looking after the sessions failed")
 
@@ -159,6 +160,12 @@ class Sessions:
             await asyncio.wait(waits, timeout=limit_s)
             for wait in waits:
                 wait.cancel()
+
+    async def _give_back(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._left and now_s - self._gave_s >= _GIVE_BACK_S:
+            self._left, self._gave_s = False, now_s
+            await asyncio.to_thread(give_back)
 
     def _look(self) -> None:
         now_s = asyncio.get_running_loop().time()
