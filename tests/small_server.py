@@ -153,10 +153,10 @@ def small_server(
             yield SmallServer(listener.getsockname()[1], door, logged)
         finally:
             server.should_exit = True
-            thread.join(10)
+            thread.join(30)
             listener.close()
         assert not thread.is_alive(), "the server did not end"
-        assert len(door) == 0, "a connection was left behind"
+        eventually(lambda: len(door) == 0)
 
 
 @contextlib.contextmanager
