@@ -2,8 +2,8 @@
 
     python bench/resume.py [--backend NAME] [--runs N] [--cuts N] [--seconds S] [--json]
 
-A recording is streamed in real time to a server process of its own, some runs over one
-connection and as many over connections that break: in mid-word, with and without a sign. The
+A recording is streamed in real time to a server, by some clients at once over one connection each,
+then by as many over connections that break: in mid-word, with and without a sign. The
 client is that of ``examples/live_client.py``. A log is whole when the client has every event of
 the server, each once and in order.
 """
@@ -69,12 +69,17 @@ def _measure(
         ):
             server.until_ready()
             plans: list[list[Cut]] = [[], _cuts(n_cuts, run_s or 127.0)]
-            for cuts in (plan for plan in plans for _ in range(n_runs)):
+            for cuts in plans:
                 print(f"{backend}, {len(cuts)} cuts ...", file=sys.stderr, flush=True)
-                source = FileSource(clip.audio, duration_s=run_s)
-                done = asyncio.run(stream(server.port, source, cuts, dead_s=2.0))
-                rows.append(_row(backend, clip, done))
+                sources = [FileSource(clip.audio, duration_s=run_s) for _ in range(n_runs)]
+                runs = asyncio.run(_at_once(server.port, sources, cuts))
+                rows += [_row(backend, clip, done) for done in runs]
     return rows
+
+
+async def _at_once(port: int, sources: list[FileSource], cuts: list[Cut]) -> list[Streamed]:
+    """Runs side by side, as clients of a server are."""
+    return await asyncio.gather(*(stream(port, source, cuts, dead_s=2.0) for source in sources))
 
 
 def _options(parser: argparse.ArgumentParser) -> None:
