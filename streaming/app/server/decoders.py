@@ -13,7 +13,15 @@ from ...audio import SAMPLE_RATE, Samples
 from .opus import OpusDecoder
 from .refusal import INVALID, UNSUPPORTED, Refusal
 
-__all__ = ["ENCODINGS", "Decoder", "PcmDecoder", "make_decoder"]
+__all__ = [
+    "ENCODINGS",
+    "MAX_CHANNELS",
+    "MAX_RATE",
+    "MIN_RATE",
+    "Decoder",
+    "PcmDecoder",
+    "make_decoder",
+]
 
 ENCODINGS = ("s16le", "f32le", "opus")
 MIN_RATE, MAX_RATE = 8_000, 192_000

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import ConfigurationError
 from ..settings import Settings
+from .decoders import ENCODINGS, MAX_CHANNELS, MAX_RATE, MIN_RATE
 from .refusal import INVALID, Refusal
 
 __all__ = [
@@ -24,9 +25,6 @@ __all__ = [
     "parse_opening",
 ]
 
-_ENCODINGS = ("s16le", "f32le", "opus")
-_RATES = (8_000, 192_000)
-_CHANNELS = (1, 8)
 _MOST_TEXT = 64 * 1024
 """Characters of a message."""
 _MOST_WORDS = 4_000
@@ -109,14 +107,14 @@ def parse_opening(query: Sequence[tuple[str, str]], defaults: Settings) -> Openi
         if name not in known:
             raise _bad(f"there is no parameter {name[:40]!r}; there are {', '.join(sorted(known))}")
     encoding = given.pop("encoding", "s16le")
-    if encoding not in _ENCODINGS:
-        raise _bad(f"encoding is one of {', '.join(_ENCODINGS)}, not {encoding[:40]!r}")
+    if encoding not in ENCODINGS:
+        raise _bad(f"encoding is one of {', '.join(ENCODINGS)}, not {encoding[:40]!r}")
     if encoding == "opus" and ("sample_rate" in given or "channels" in given):
         raise _bad("sample_rate and channels are for raw samples; opus tells its own")
     return Opening(
         encoding=encoding,
-        sample_rate=_whole("sample_rate", given.pop("sample_rate", "16000"), *_RATES),
-        channels=_whole("channels", given.pop("channels", "1"), *_CHANNELS),
+        sample_rate=_whole("sample_rate", given.pop("sample_rate", "16000"), MIN_RATE, MAX_RATE),
+        channels=_whole("channels", given.pop("channels", "1"), 1, MAX_CHANNELS),
         interim=_truth("interim", given.pop("interim", "true")),
         settings=_wished(given, defaults),
     )
