@@ -95,6 +95,10 @@ class Page:
         driver.get(url)
         eventually(lambda: self.text("#state") != "Loading", True)
 
+    def keep(self, folder: Path) -> None:
+        """Leave a picture for people in the test's folder, which pytest keeps for some runs."""
+        assert self.driver.save_screenshot(str(folder / "page.png"))
+
     def run(self, script: str, *arguments: object) -> Any:
         return self.driver.execute_script(script, *arguments)
 
@@ -175,11 +179,12 @@ def server() -> Iterator[ScriptedServer]:
 
 
 @pytest.fixture
-def page(driver: WebDriver, server: ScriptedServer) -> Iterator[Page]:
+def page(driver: WebDriver, server: ScriptedServer, tmp_path: Path) -> Iterator[Page]:
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
     made = Page(driver, server.url)
     yield made
+    made.keep(tmp_path)
     made.run("localStorage.clear(); sessionStorage.clear()")
 
 
@@ -957,6 +962,7 @@ def test_what_is_said_into_the_microphone_appears_as_captions(
         assert "ask what you can do for your country." in said
         assert page.text("#problem") == ""
         assert page.errors() == []
+        page.keep(tmp_path)
 
 
 @pytest.mark.realtime
@@ -982,6 +988,7 @@ def test_the_page_outlives_its_server(tmp_path_factory: pytest.TempPathFactory) 
             eventually(lambda: page.text("#state") in ("Listening", "Hearing speech"), True)
             page.press("#toggle")
             eventually(lambda: page.text("#state"), "Ready", within_s=20)
+            page.keep(folder)
 
 
 def test_a_token_of_the_real_server_lets_the_page_in(driver: WebDriver, tmp_path: Path) -> None:
