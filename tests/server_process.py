@@ -37,7 +37,7 @@ class Served:
     def until_ready(self, within_s: float = 60.0) -> None:
         """Wait until it has its model."""
         until_s = time.monotonic() + within_s
-        while "ready\n" not in self.lines:
+        while not any(line.endswith("ready\n") for line in self.lines):
             assert time.monotonic() < until_s, f"it is not ready: {self.lines}"
             time.sleep(0.02)
 

@@ -34,19 +34,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("server")
     options = ("--vad", "loud", "--max-rate", "0", "--idle", "1.5", "--max-session", "20")
     with serving(folder, *options) as served:
-        asyncio.run(ready(served))
+        served.until_ready()
         yield served
-
-
-async def ready(served: Served) -> None:
-    """Wait until the model is loaded."""
-    async with asyncio.timeout(30):
-        while True:
-            async with connect(served.stream) as socket:
-                if json.loads(await socket.recv())["type"] == "session":
-                    await socket.close()
-                    return
-            await asyncio.sleep(0.05)
 
 
 class Client:
@@ -329,7 +318,7 @@ def test_of_too_many_sessions_the_next_is_told_and_those_that_wait_give_way(
     tmp_path: Path,
 ) -> None:
     async def scenario(served: Served) -> list[str]:
-        await ready(served)
+        await asyncio.to_thread(served.until_ready)
         answers = []
         async with client(served) as one, client(served) as two:
             await one.until("session_started")
@@ -371,7 +360,7 @@ def test_before_the_model_is_there_a_client_is_told_to_come_later(tmp_path: Path
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_at_the_end_every_session_gets_its_finals(tmp_path: Path, number: int) -> None:
     async def scenario(served: Served) -> list[tuple[Client, tuple[int, str]]]:
-        await ready(served)
+        await asyncio.to_thread(served.until_ready)
         async with client(served) as one, client(served) as two:
             for each in (one, two):
                 await each.send(PCM[: samples_from_seconds(5) * 2])
@@ -395,7 +384,7 @@ def test_at_the_end_every_session_gets_its_finals(tmp_path: Path, number: int) -
 
 def test_a_pass_that_hangs_does_not_keep_the_server_from_ending(tmp_path: Path) -> None:
     async def scenario(served: Served) -> None:
-        await ready(served)
+        await asyncio.to_thread(served.until_ready)
         async with client(served) as made:
             await made.send(PCM[: 2 * SECOND])
             await made.until("speech_started")
@@ -421,7 +410,7 @@ def test_an_address_in_use_is_one_line(tmp_path: Path, server: Served) -> None:
 
 def test_nobody_can_read_a_secret_in_what_the_server_writes(tmp_path: Path) -> None:
     async def scenario(served: Served) -> JSON:
-        await ready(served)
+        await asyncio.to_thread(served.until_ready)
         made = await whole(served, "label=me&prompt=hush-hush")
         async with client(served, "token=my-own-token&x=y") as other:
             await other.rest()
