@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from streaming.app.server.event_log import EventLog
 from streaming.events import Committed, Event, Partial, event_from_json
 
 
 def written(*events: Event) -> EventLog:
     log = EventLog(lambda: None)
-
-    async def write() -> None:
-        for event in events:
-            await log.write(event)
-
-    asyncio.run(write())
+    for event in events:
+        log.push(event)
     return log
 
 
@@ -54,10 +48,6 @@ def test_a_log_in_which_nothing_is_reaches_back_to_the_beginning() -> None:
 def test_every_event_is_announced() -> None:
     told = []
     log = EventLog(lambda: told.append(log.last_seq))
-
-    async def write() -> None:
-        for n in range(3):
-            await log.write(Committed(seq=n))
-
-    asyncio.run(write())
+    for n in range(3):
+        log.push(Committed(seq=n))
     assert told == [0, 1, 2]

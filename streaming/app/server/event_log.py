@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from ...events import Event, Partial, event_to_json
 
@@ -26,7 +25,7 @@ class Entry(NamedTuple):
 
 
 class EventLog:
-    """A sink that keeps the newest events, up to a million characters.
+    """Keeps the newest events, up to a million characters.
 
     Args:
         changed: called after each event.
@@ -38,18 +37,7 @@ class EventLog:
         self._size = 0
         self.last_seq = -1
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
-
-    async def write(self, event: Event) -> None:
+    def push(self, event: Event) -> None:
         """Keep an event, and forget the oldest where there is no room."""
         entry = Entry(event.seq, isinstance(event, Partial), event_to_json(event))
         self._entries.append(entry)

@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from sinks.callback import CallbackSink
+
 from ...audio import seconds
 from ...errors import ConfigurationError, StreamingError
 from ...pipeline import Pipeline
@@ -79,7 +81,7 @@ class LiveSession:
         """Progress of `position` after which the client hears of it: about a second."""
         self._feed = Feed(limits.max_rate)
         self._worker = worker
-        self._sinks = [self.log, *sinks]
+        self._sinks = [CallbackSink(self.log.push), *sinks]
         self._pipeline: Pipeline | None = None
         self._stack = AsyncExitStack()
         self.running: asyncio.Task[None] | None = None
