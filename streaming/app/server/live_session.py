@@ -16,7 +16,7 @@ from sinks.callback import CallbackSink
 from ...audio import seconds
 from ...errors import ConfigurationError, StreamingError
 from ...pipeline import Pipeline
-from ...protocols import PromptChecking, Sink
+from ...protocols import PromptChecking, Sink, Status
 from ..compose import make_pipeline
 from .decoders import Decoder, make_decoder
 from .event_log import EventLog
@@ -25,6 +25,8 @@ from .messages import Configuration, Opening
 from .refusal import INTERNAL, Refusal
 
 if TYPE_CHECKING:
+    from sinks.publisher import Publisher
+
     from ...backends.pool import BackendPool
     from .limits import Limits
     from .stream import Connection
@@ -44,7 +46,8 @@ class LiveSession:
         client: name of the token it came with.
         worker: the loaded model.
         limits: bounds.
-        sinks: where events go besides the log.
+        captions: shows it to viewers.
+        sinks: where events go besides.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class LiveSession:
         *,
         worker: BackendPool,
         limits: Limits,
+        captions: Publisher,
         sinks: Sequence[Sink] = (),
     ) -> None:
         self.id = uuid.uuid4().hex
@@ -71,6 +75,7 @@ class LiveSession:
         """Since when no client has it."""
         self._claiming = asyncio.Lock()
         self.log = EventLog(self._wake)
+        self.captions = captions
         self.settings = opening.settings
         self._decoder: Decoder = make_decoder(
             opening.encoding, opening.sample_rate, opening.channels
@@ -81,7 +86,7 @@ class LiveSession:
         """Progress of `position` after which the client hears of it: about a second."""
         self._feed = Feed(limits.max_rate)
         self._worker = worker
-        self._sinks = [CallbackSink(self.log.push), *sinks]
+        self._sinks: list[Sink] = [CallbackSink(self.log.push), captions, *sinks]
         self._pipeline: Pipeline | None = None
         self._stack = AsyncExitStack()
         self.running: asyncio.Task[None] | None = None
@@ -131,20 +136,9 @@ class LiveSession:
         """How long ago the audio at a second of the stream came."""
         return self._feed.age_s(at_s)
 
-    @property
-    def compute_s(self) -> float:
-        """Compute time of its passes so far."""
-        return 0.0 if self._pipeline is None else self._pipeline.status().compute_s
-
-    @property
-    def heard_s(self) -> float:
-        """Audio that was heard so far, without what was lost."""
-        return 0.0 if self._pipeline is None else self._pipeline.status().heard_s
-
-    @property
-    def speaking(self) -> bool:
-        """Somebody is saying something."""
-        return self._pipeline is not None and self._pipeline.status().speaking
+    def status(self) -> Status:
+        """What it is doing; nothing once everything has been said."""
+        return Status() if self._pipeline is None else self._pipeline.status()
 
     @property
     def worth_keeping(self) -> bool:

@@ -46,7 +46,6 @@ class Sessions:
         self._load = load
         self._metrics = metrics
         self._sessions: dict[str, LiveSession] = {}
-        self._captions: dict[str, Publisher] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._left = False
         """A session has left since memory was given back."""
@@ -54,7 +53,7 @@ class Sessions:
         self.draining = False
         metrics.watch("live", lambda: sum(not s.done.is_set() for s in self._sessions.values()))
         metrics.watch("waiting", lambda: len(self._unclaimed()))
-        metrics.watch("viewers", lambda: sum(c.n_viewers for c in self._captions.values()))
+        metrics.watch("viewers", lambda: sum(s.captions.n_viewers for s in self._sessions.values()))
 
     async def open(self, opening: Opening, client: str) -> LiveSession:
         """Begin a session.
@@ -71,18 +70,19 @@ class Sessions:
             raise _later("not_ready", "the speed of this machine is being measured")
         yields = self._who_yields()
         self._load.admit()
-        captions = Publisher(max_viewers=self._limits.max_viewers)
         session = LiveSession(
             opening,
             client,
             worker=self._worker,
             limits=self._limits,
-            sinks=[captions, MetricsSink(self._metrics, lambda at_s: session.age_s(at_s))],
+            captions=Publisher(max_viewers=self._limits.max_viewers),
+            sinks=[MetricsSink(self._metrics, lambda at_s: session.age_s(at_s))],
         )
         # It counts from here on: others may ask while its parts are made.
         self._sessions[session.id] = session
-        self._captions[session.id] = captions
-        self._load.enter(session.id, lambda: session.compute_s, lambda: session.speaking)
+        self._load.enter(
+            session.id, lambda: session.status().compute_s, lambda: session.status().speaking
+        )
         try:
             await session.start()
         except BaseException:
@@ -108,7 +108,8 @@ class Sessions:
 
     def captions_of(self, name: str) -> Publisher | None:
         """What shows a session to viewers."""
-        return self._captions.get(name)
+        session = self._sessions.get(name)
+        return None if session is None else session.captions
 
     def release(self, session: LiveSession, connection: Connection) -> None:
         """A connection is gone; its session waits for the next, if that has anything to gain."""
@@ -119,12 +120,11 @@ class Sessions:
     def drop(self, session: LiveSession) -> None:
         """Nobody will come for it. It goes on where viewers want to know the end."""
         session.end()
-        watched = self._captions[session.id].n_viewers if session.id in self._captions else 0
         self._forget(session)
         if session.running is not None:
             self._ending.add(session.running)  # somebody has to hold on to a task
             session.running.add_done_callback(self._ending.discard)
-            if not watched:
+            if not session.captions.n_viewers:
                 session.running.cancel()
 
     def end_those_of(self, clients: Iterable[str]) -> None:
@@ -172,7 +172,8 @@ class Sessions:
         self._load.sample()
         longest_s = self._limits.max_session_s
         for session in list(self._sessions.values()):
-            self._metrics.progress(session.id, session.heard_s, session.compute_s)
+            status = session.status()
+            self._metrics.progress(session.id, status.heard_s, status.compute_s)
             released_s = session.released_s
             if released_s is not None and now_s - released_s >= self._limits.resume_s:
                 self.drop(session)
@@ -209,7 +210,6 @@ class Sessions:
     def _forget(self, session: LiveSession) -> None:
         self._left = True
         self._sessions.pop(session.id, None)
-        self._captions.pop(session.id, None)
 
 
 def _later(code: str, message: str) -> Refusal:
