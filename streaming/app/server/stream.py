@@ -226,16 +226,12 @@ class Connection:
 
     async def _receive(self) -> Mapping[str, Any] | None:
         """The next message; None if the client said nothing for too long."""
-        receiving = asyncio.ensure_future(self._websocket.receive())
-        try:
-            while True:
-                done, _ = await asyncio.wait({receiving}, timeout=self._service.limits.idle_s)
-                if done:
-                    return receiving.result()
-                if not self._session.finishing:  # otherwise it is the server's turn
-                    return None
-        finally:
-            receiving.cancel()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._service.limits.idle_s):
+                    return await self._websocket.receive()
+            if not self._session.finishing:  # otherwise it is the server's turn
+                return None
 
     def _fault(self, where: str) -> Refusal:
         """Something that must not happen ends the session: it would only happen again."""
