@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -16,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from system_parts import needs
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
 from streaming.app.server.tls import KEY_PASSWORD, tls_context
 from streaming.errors import ConfigurationError
@@ -56,16 +57,20 @@ async def ws_scheme(websocket: WebSocket) -> None:
 APP = Starlette(routes=[Route("/", scheme), WebSocketRoute("/ws", ws_scheme)])
 
 
+async def ask(address: str, trust: ssl.SSLContext) -> tuple[str | bytes, str]:
+    """What the WebSocket says, and the version of TLS."""
+    async with connect(address, ssl=trust) as websocket:
+        version = websocket.transport.get_extra_info("ssl_object").version()
+        return await websocket.recv(), version
+
+
 def test_https_and_wss_are_served(own: tuple[str, str], caplog: pytest.LogCaptureFixture) -> None:
     context = tls_context(*own)
     client = ssl.create_default_context(cafile=own[0])
     with small_server(APP, ssl_context_factory=lambda *_: context) as server:
         address = f"localhost:{server.port}"
         assert httpx.get(f"https://{address}/", verify=client).text == "https"
-        with connect(f"wss://{address}/ws", ssl=client) as websocket:
-            assert websocket.recv() == "wss"
-            version = websocket.socket.version()  # type: ignore[attr-defined]
-            assert version == "TLSv1.3"
+        assert asyncio.run(ask(f"wss://{address}/ws", client)) == ("wss", "TLSv1.3")
     assert caplog.records == []
 
 
