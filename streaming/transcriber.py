@@ -251,13 +251,14 @@ class Transcriber:
             and audio_end - utterance.window_start < _DETECT_SAMPLES
         ):
             return None  # words in a guessed language would only be taken back
-        waiting = audio_end - utterance.heard_until
-        due = waiting >= self._chunk_of(utterance)
-        if speech_end is not None:
-            # In a pause one pass that reaches past the speech is enough, and it is due at once.
-            due = waiting >= self.cadence.chunk_samples
+        if speech_end is None:
+            due = audio_end - utterance.heard_until >= self._chunk_of(utterance)
+        else:
+            # The early final: what the last pass would hear is heard as soon as it is there, so
+            # that its words wait for the endpoint and not for a pass after it. If speech goes
+            # on, it was a pass like others. One before it would only keep it waiting.
             covered = speech_end + TAIL_SAMPLES
-            due = utterance.heard_until < covered and (due or covered <= audio_end)
+            due = utterance.heard_until < covered <= audio_end
         if audio_end - utterance.window_start < _SHORTEST_SAMPLES:
             return None
         return self._issue(utterance, audio_end) if due or utterance.looped else None

@@ -7,6 +7,7 @@ from fakes import Noise, ScriptedBackend, chunks_of, make_parts, say, simulate
 
 from streaming.audio import Flush
 from streaming.evaluation import check_events
+from streaming.evaluation.delays import endpoint_to_final
 from streaming.events import (
     Committed,
     Event,
@@ -141,3 +142,20 @@ def test_how_a_source_cuts_its_audio_does_not_matter(sizes: list[int]) -> None:
     backend = ScriptedBackend(SCRIPT)
     events = simulate(chunks_of(SCRIPT.audio(), sizes), backend, pass_cost_s=0.2)
     assert [event_to_json(e) for e in events] == [event_to_json(e) for e in run(0.2)]
+
+
+@pytest.mark.parametrize("cost_s", [0.05, 0.2, 0.37])
+def test_a_final_is_there_150_ms_after_its_endpoint_is_known(cost_s: float) -> None:
+    # The last pass begins 0.2 s after the speech, or after the pass that is out then; the
+    # endpoint is known after 0.6 s: two passes of up to 0.375 s each have time until 0.75 s.
+    waits_s = []
+    for seed in range(12):  # so that the pauses fall anywhere between two passes
+        script = say(5, 7, 4, 9, 6, start_s=0.5 + seed * 0.043, gap_s=0.05)
+        events = simulate(
+            chunks_of(script.audio(), 480), ScriptedBackend(script), pass_cost_s=cost_s
+        )
+        said = [w.text for e in events if isinstance(e, Committed) for w in e.words]
+        assert said == [w.text for w in script.words]
+        waits_s += endpoint_to_final(events)
+    assert len(waits_s) >= 12 * 4
+    assert max(waits_s) <= 0.15

@@ -254,6 +254,30 @@ def test_in_a_pause_one_pass_reaches_past_the_speech_and_no_other_follows() -> N
     assert transcriber.stretches == set()
 
 
+def test_no_other_pass_begins_in_a_pause_that_would_keep_the_last_one_waiting() -> None:
+    transcriber = make(chunk_s=0.5)
+    transcriber.open(0, 0)
+    hear(transcriber, 1.0, words("well then"))
+    assert transcriber.next_pass(at(1.55), speech_end=None) is not None  # a chunk is there
+    transcriber = make(chunk_s=0.5)
+    transcriber.open(0, 0)
+    hear(transcriber, 1.0, words("well then"))
+    assert transcriber.next_pass(at(1.55), speech_end=at(1.4)) is None
+    due = transcriber.next_pass(at(1.6), speech_end=at(1.4))
+    assert due is not None
+    assert due.end_sample == at(1.6)
+
+
+def test_what_was_heard_in_a_pause_is_not_final_if_speech_goes_on() -> None:
+    transcriber = make(chunk_s=0.5)
+    transcriber.open(0, 0)
+    hear(transcriber, 1.2, words("turn the light"), speech_end_s=1.0)
+    assert transcriber.next_pass(at(1.5), speech_end=at(1.0)) is None  # a last pass is done
+    hear(transcriber, 2.2, words("turn the lights on"), speech_end_s=2.0)
+    events = transcriber.close(at(2.0), at(2.2), "silence")
+    assert finals(events)[0].text == " turn the lights on"
+
+
 def test_words_of_an_older_pass_are_never_promoted_at_the_end() -> None:
     transcriber = make()
     transcriber.open(0, 0)
