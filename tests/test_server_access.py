@@ -4,8 +4,10 @@ import asyncio
 import json
 import logging
 import os
+import socket
 import string
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -554,7 +556,8 @@ def test_a_refusal_keeps_its_words_and_its_code(guarded: SmallServer) -> None:
 
 def test_a_refusal_of_a_websocket_that_is_gone_is_no_fault(guarded: SmallServer) -> None:
     for _ in range(10):
-        connect(f"ws://127.0.0.1:{guarded.port}/v1/stream").socket.close()
+        with connect(f"ws://127.0.0.1:{guarded.port}/v1/stream") as websocket, suppress(OSError):
+            websocket.socket.shutdown(socket.SHUT_RDWR)  # unless the server has gone first
 
 
 def test_requests_over_http_meet_the_same_door(guarded: SmallServer) -> None:
