@@ -110,10 +110,10 @@ def test_a_source_that_fails_is_finished_like_any_other_and_then_the_error_is_ra
 
 
 @pytest.mark.parametrize("pace", ["realtime", "fast", "simulated"])
-def test_a_backend_that_fails_ends_the_session_and_says_so(pace: Any) -> None:
+def test_a_backend_that_goes_on_failing_ends_the_session_and_says_so(pace: Any) -> None:
     sink, audio = ListSink(), source()
     # Work that waits coalesces: few passes are certain.
-    backend = ScriptedBackend(SCRIPT, fails_at=1)
+    backend = ScriptedBackend(SCRIPT, fails_from=1)
     with worker_for(backend) as worker, pytest.raises(BackendError, match="script says"):
         run(Pipeline(audio, worker, make_parts(), [sink], pace=pace))
     assert isinstance(sink.events[-1], SessionEnded)
