@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from types import TracebackType
 from typing import Any
 
-from fakes import Script, ScriptedBackend, ScriptedSource, chunks_of, make_parts
+from fakes import ListSink, Script, ScriptedBackend, ScriptedSource, chunks_of, make_parts
 
 from streaming.backends.pool import BackendPool
 from streaming.evaluation import check_events
@@ -21,9 +22,12 @@ __all__ = [
     "ENDS_S",
     "GARBAGE",
     "FaultyBackend",
+    "FaultySink",
     "Ran",
+    "block",
     "fail",
     "hang",
+    "raising",
     "run_faulty",
 ]
 
@@ -202,3 +206,48 @@ def run_faulty(
     assert not isinstance(error, TimeoutError), "the run has not ended"
     assert check_events(events) == []
     return Ran(events, error)
+
+
+class FaultySink(ListSink):
+    """Keeps events, but does something else from one on.
+
+    Args:
+        at: number of the first event that meets the fault.
+        fault: awaited with each of them.
+    """
+
+    def __init__(self, at: int, fault: Callable[[Event], Awaitable[None]]) -> None:
+        super().__init__()
+        self.at = at
+        self.fault = fault
+        self.given = 0
+        self.left = 0
+
+    async def write(self, event: Event) -> None:
+        number, self.given = self.given, self.given + 1
+        if number >= self.at:
+            await self.fault(event)
+        await super().write(event)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.left += 1
+        await super().__aexit__(exc_type, exc, traceback)
+
+
+def raising(error: Exception) -> Callable[[Event], Awaitable[None]]:
+    """A sink's fault."""
+
+    async def fault(event: Event) -> None:
+        raise error
+
+    return fault
+
+
+async def block(event: Event) -> None:
+    """A sink's fault: it takes nothing, until it is cancelled."""
+    await asyncio.Event().wait()
