@@ -35,19 +35,13 @@ class Delivery:
     Args:
         sinks: each is given every event.
         say: puts a notice among the events.
-        limit_s: how long a sink may take for an event where there are others; None waits.
     """
 
-    def __init__(
-        self,
-        sinks: Sequence[Sink],
-        say: Callable[[Notice], None],
-        *,
-        limit_s: float | None = None,
-    ) -> None:
+    def __init__(self, sinks: Sequence[Sink], say: Callable[[Notice], None]) -> None:
         self._sinks = list(sinks)
         self._say = say
-        self._limit_s = limit_s
+        self.limit_s: float | None = None
+        """How long a sink may take for an event where there are others; None waits."""
         self._open: list[_Outlet] = []
         self._stack = AsyncExitStack()
         self.error: Exception | None = None
@@ -99,26 +93,26 @@ class Delivery:
         return any(each is not outlet and not each.tells_only for each in self._open)
 
     async def _give(self, outlet: _Outlet, event: Event) -> None:
-        if self._limit_s is None:
+        if self.limit_s is None:
             await outlet.sink.write(event)
         elif self._others(outlet):
             try:
-                async with asyncio.timeout(self._limit_s) as limit:
+                async with asyncio.timeout(self.limit_s) as limit:
                     await outlet.sink.write(event)
             except TimeoutError:
                 if not limit.expired():
                     raise
-                text = f"{outlet.name} has taken nothing for {self._limit_s:g} s"
+                text = f"{outlet.name} has taken nothing for {self.limit_s:g} s"
                 raise _BlockedError(text) from None
         else:  # a pager that nobody scrolls, say: there is nobody else to go on for
-            telling = asyncio.get_running_loop().call_later(self._limit_s, self._wait_for, outlet)
+            telling = asyncio.get_running_loop().call_later(self.limit_s, self._wait_for, outlet)
             try:
                 await outlet.sink.write(event)
             finally:
                 telling.cancel()
 
     def _wait_for(self, outlet: _Outlet) -> None:
-        text = f"{outlet.name} has taken nothing for {self._limit_s:g} s; waiting for it"
+        text = f"{outlet.name} has taken nothing for {self.limit_s:g} s; waiting for it"
         self._say(Notice(level="warning", code="sink_blocked", message=text))
         _LOG.warning("%s", text)  # whoever shows notices may be the one that waits
 

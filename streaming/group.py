@@ -50,14 +50,16 @@ class PipelineGroup:
                 "several sessions cannot run at --pace simulated; use realtime or fast"
             )
         self._pipelines = list(pipelines)
-        limit_s = sink_limit_s if any(each.live for each in pipelines) else None
-        self._delivery = Delivery(sinks, self.say, limit_s=limit_s)
+        self._delivery = Delivery(sinks, self.say)
+        self._sink_limit_s = sink_limit_s
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             for pipeline in self._pipelines:
                 await stack.enter_async_context(pipeline)
+            if any(pipeline.live for pipeline in self._pipelines):
+                self._delivery.limit_s = self._sink_limit_s
             await stack.enter_async_context(self._delivery)
             self._stack = stack.pop_all()
         return self

@@ -17,7 +17,7 @@ from .backends.pool import BackendPool
 from .delivery import SINK_LIMIT_S, Delivery
 from .errors import ConfigurationError, SourceError, StreamingError
 from .events import Event, Notice, SessionStarted
-from .input import Input
+from .input import STALL_S, Input
 from .leaving import leaving
 from .live import drive_live
 from .passes import Passes, Refinements, Work, abandoned_at_exit
@@ -61,6 +61,7 @@ class Pipeline:
         owns_final_worker: the same for that one.
         session: its opaque, unique name; a fresh one otherwise.
         sink_limit_s: how long one sink may hold up the others, where audio cannot wait.
+        stall_s: how long a live source may give nothing before its utterance is closed.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Pipeline:
         owns_final_worker: bool = False,
         session: str | None = None,
         sink_limit_s: float = SINK_LIMIT_S,
+        stall_s: float = STALL_S,
     ) -> None:
         if pass_cost_s is not None and pace != "simulated":
             raise ConfigurationError("--pass-cost needs --pace simulated")
@@ -88,9 +90,8 @@ class Pipeline:
         self._worker = worker
         self._parts = parts
         self.pace = pace
-        self.live = source.live and pace == "realtime"
-        """Audio cannot wait."""
-        self._delivery = Delivery(sinks, self.say, limit_s=sink_limit_s if self.live else None)
+        self._delivery = Delivery(sinks, self.say)
+        self._sink_limit_s = sink_limit_s
         self._pass_cost_s = pass_cost_s
         self._name = session or ("simulated" if pass_cost_s is not None else uuid.uuid4().hex)
         self._final_worker = final_worker
@@ -99,7 +100,7 @@ class Pipeline:
             for each, owned in ((worker, owns_worker), (final_worker, owns_final_worker))
             if each is not None and owned
         ]
-        self._input = Input(source)
+        self._input = Input(source, stall_s=stall_s if pace == "realtime" else None)
         self._stack = AsyncExitStack()
         self._backend: Backend | None = None
         self._session: Session | None = None
@@ -125,6 +126,7 @@ class Pipeline:
                 self.pace != "realtime" or self._final_worker.loaded.done()
             ):
                 await self._final_worker.ready()
+            self._delivery.limit_s = self._sink_limit_s if self.live else None
             await stack.enter_async_context(self._delivery)
             self._stack = stack.pop_all()
         return self
@@ -193,6 +195,11 @@ class Pipeline:
     def label(self) -> str:
         """The session's name, for people."""
         return self._parts.label
+
+    @property
+    def live(self) -> bool:
+        """Audio cannot wait. Some sources know only once they are open."""
+        return self._source.live and self.pace == "realtime"
 
     @property
     def ended(self) -> bool:

@@ -216,7 +216,7 @@ class Session:
         """Take the next piece of audio, at most `PIECE_SAMPLES` of it.
 
         Raises:
-            ValueError: the chunk overlaps audio that was fed before.
+            ValueError: the chunk overlaps audio that was fed before; `InputCheck` lets none pass.
         """
         events = self._close_gap(chunk)
         self._push(chunk.samples, events)

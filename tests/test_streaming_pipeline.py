@@ -144,8 +144,12 @@ def test_a_fault_in_a_source_is_not_taken_for_the_end_of_the_input() -> None:
             yield chunks_of(SCRIPT.audio())[0]
             raise ZeroDivisionError
 
-    with worker_for(ScriptedBackend(SCRIPT)) as worker, pytest.raises(ZeroDivisionError):
+    with (
+        worker_for(ScriptedBackend(SCRIPT)) as worker,
+        pytest.raises(SourceError, match="Faulty failed") as failed,
+    ):
         run(Pipeline(Faulty([]), worker, make_parts()))
+    assert isinstance(failed.value.__cause__, ZeroDivisionError)
 
 
 def test_a_source_that_cannot_be_opened_is_told_before_the_model_is_loaded() -> None:
