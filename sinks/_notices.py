@@ -46,6 +46,8 @@ class NoticesSink:
         stream: standard error by default.
     """
 
+    tells_only = True
+
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream = stream or sys.stderr
         self._console = Console(file=stream, force_terminal=stream is not None and stream.isatty())

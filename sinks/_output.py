@@ -202,6 +202,11 @@ class OutputSink:
     def __init__(self, target: Target) -> None:
         self._output = Output(target)
 
+    @property
+    def name(self) -> str:
+        """For messages: the path, or "standard output"."""
+        return self._output.name
+
     def head(self) -> str:
         """What the output begins with."""
         return ""

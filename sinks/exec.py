@@ -81,6 +81,7 @@ class ExecSink:
         self._time_limit_s = time_limit_s
         self._most_waiting = most_waiting
         self._drain_s = time_limit_s + _KILLED_S if drain_s is None else drain_s
+        self.leave_limit_s = self._drain_s + 2 * _KILLED_S
         self._labels = Labels()
         self._waiting: deque[tuple[str, Final]] = deque()
         """With the labels, which are forgotten when their sessions end."""

@@ -57,6 +57,8 @@ __all__ = ["MqttSink"]
 _PREFIX = "stream-transcribe"
 _FAILED_S, _CANCELLED_S = 0.5, 0.1
 """How long a run that failed or was cancelled sends what waits."""
+_LEAVE_S = 5.0
+"""For the goodbye after that, and more."""
 _RANKS = {
     Partial: Rank.PASSING,
     Stats: Rank.PASSING,
@@ -140,6 +142,7 @@ class MqttSink:
             qos=checked_qos(qos if qos is not None else 1 if address.qos is None else address.qos),
         )
         self._drain_s = drain_s
+        self.leave_limit_s = drain_s + _LEAVE_S
         self._limits = (most_messages, most_bytes)
         self._labels = Labels()
         self._thread: LoopThread | None = None

@@ -52,6 +52,8 @@ class TerminalSink:
             first two.
     """
 
+    tells_only = False
+
     def __init__(
         self,
         stream: TextIO | None = None,
@@ -79,6 +81,11 @@ class TerminalSink:
         self._notices = None if within else NoticesSink(notices)
         """None where they are rows of the view."""
         self._model = ""
+
+    @property
+    def name(self) -> str:
+        """For messages: "standard output", say."""
+        return self._output.name
 
     def follow(self, status: Callable[[], Status], *, label: str = "") -> None:
         """Show how a session is doing: its level, delay, progress.

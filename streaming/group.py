@@ -9,9 +9,10 @@ from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Self
 
+from .delivery import SINK_LIMIT_S, Delivery
 from .errors import ConfigurationError, StreamingError
 from .events import Event, Notice
-from .pipeline import Pipeline, open_sinks
+from .pipeline import Pipeline
 from .protocols import Sink, Status
 
 __all__ = ["PipelineGroup"]
@@ -30,26 +31,36 @@ class PipelineGroup:
         pipelines: fresh ones without sinks of their own; they may share a backend pool, and
             should share the clock of their audio.
         sinks: where events go; each sees every event of every session.
+        sink_limit_s: how long one sink may hold up the others, where audio cannot wait.
 
     Raises:
         ConfigurationError: one of several has simulated pace; each would have a clock, and a
             core, of its own.
     """
 
-    def __init__(self, pipelines: Sequence[Pipeline], sinks: Sequence[Sink] = ()) -> None:
+    def __init__(
+        self,
+        pipelines: Sequence[Pipeline],
+        sinks: Sequence[Sink] = (),
+        *,
+        sink_limit_s: float = SINK_LIMIT_S,
+    ) -> None:
         if len(pipelines) > 1 and any(each.pace == "simulated" for each in pipelines):
             raise ConfigurationError(
                 "several sessions cannot run at --pace simulated; use realtime or fast"
             )
         self._pipelines = list(pipelines)
-        self._sinks = list(sinks)
+        self._delivery = Delivery(sinks, self.say)
+        self._sink_limit_s = sink_limit_s
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             for pipeline in self._pipelines:
                 await stack.enter_async_context(pipeline)
-            await open_sinks(self._sinks, stack, self.say)
+            if any(pipeline.live for pipeline in self._pipelines):
+                self._delivery.limit_s = self._sink_limit_s
+            await stack.enter_async_context(self._delivery)
             self._stack = stack.pop_all()
         return self
 
@@ -72,7 +83,7 @@ class PipelineGroup:
 
         Raises:
             StreamingError: the first error of a session, once the others have ended.
-            SinkError: a destination failed; this ends all at once.
+            SinkError: a destination failed; the last one that does ends all at once.
         """
         errors: list[StreamingError] = []
         streams = [pipeline.events() for pipeline in self._pipelines]
@@ -97,8 +108,7 @@ class PipelineGroup:
                         continue
                     due[asyncio.ensure_future(anext(stream))] = stream
                 for event in sorted(happened, key=lambda event: event.clock_s):
-                    for sink in self._sinks:
-                        await sink.write(event)
+                    await self._delivery.write(event)
                     yield event
         except BaseException:
             _log(errors)  # what is raised now hides them
@@ -112,6 +122,8 @@ class PipelineGroup:
         if errors:
             _log(each for each in errors if str(each) != str(errors[0]))  # one core fails for all
             raise errors[0]
+        if self._delivery.error is not None:
+            raise self._delivery.error
 
     @property
     def running(self) -> bool:
@@ -139,8 +151,9 @@ class PipelineGroup:
             pipeline.resume()
 
     def say(self, notice: Notice) -> None:
-        """Put a notice among the events of the first session."""
-        self._pipelines[0].say(notice)
+        """Put a notice among the events of the first session that has not ended."""
+        going = (each for each in self._pipelines if not each.ended)
+        next(going, self._pipelines[0]).say(notice)
 
     def statuses(self) -> Sequence[tuple[str, Callable[[], Status]]]:
         """The label of each session, and what tells how it is doing."""

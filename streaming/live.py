@@ -72,6 +72,7 @@ class _LiveDriver:
         self._channel = Channel(_CHANNEL_SAMPLES, overflow="drop_oldest" if live else "wait")
         self._clock = asyncio.get_running_loop().time
         self._zero_s: float | None = None
+        self._newest_s = 0.0
         self._arriving: asyncio.Task[SourceItem] | None = None
 
     async def read(self, items: Input) -> None:
@@ -89,8 +90,10 @@ class _LiveDriver:
 
     @property
     def now_s(self) -> float:
-        """Stream time."""
-        return 0.0 if self._zero_s is None else self._clock() - self._zero_s
+        """Stream time; it never goes back, whatever the clock does."""
+        if self._zero_s is not None:
+            self._newest_s = max(self._newest_s, self._clock() - self._zero_s)
+        return self._newest_s
 
     async def events(self, items: Input) -> AsyncGenerator[Event, None]:
         session = self._session

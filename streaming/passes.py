@@ -13,13 +13,19 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from .backends.pool import BackendPool, Decoded
-from .errors import BackendError, StreamingError
-from .events import Event
+from .errors import BackendError, ConfigurationError, StreamingError
+from .events import Event, Notice
 from .protocols import PromptChecking
 from .session import Session
 from .transcriber import Pass
 
 __all__ = ["Passes", "Refinements", "Work", "abandoned_at_exit"]
+
+_MOST_FAILURES = 3
+"""In a row, which end a session. One may be the fault of its window, and the next hears another;
+what
+still fails a second later, with the time between the tries, will go on failing."""
+_RETRY_S = 0.5
 
 
 class Work(Protocol):
@@ -58,7 +64,10 @@ async def abandoned_at_exit(works: Sequence[Work]) -> AsyncGenerator[None, None]
 
 
 class Passes:
-    """The passes of the live model. An error of the backend is raised by `finish`.
+    """The passes of the live model.
+
+    One that fails is lost, which a notice tells, and the next one hears its audio again. Where
+    one after the other fails, or the pool takes none any more, `finish` raises the error.
 
     Args:
         session: whose passes.
@@ -72,7 +81,10 @@ class Passes:
         self._worker = worker
         self._urgent = urgent
         self._due: Pass | None = None
-        self.running: asyncio.Future[Decoded] | None = None
+        """None while what is out is only the time until the next try."""
+        self._failures = 0
+        """In a row."""
+        self.running: asyncio.Future[Decoded] | asyncio.Future[None] | None = None
 
     def start(self) -> None:
         """See `Work`."""
@@ -86,13 +98,34 @@ class Passes:
         """See `Work`."""
         if self.running is None or not self.running.done():
             return []
-        assert self._due is not None
-        decoded, self.running = self.running.result(), None
+        done, self.running = self.running, None
+        due, self._due = self._due, None
+        if due is None:
+            return []
+        try:
+            decoded = done.result()
+        except StreamingError as error:
+            return self._failed(due, error, clock_s, pauses=compute_s is None)
+        assert decoded is not None
+        self._failures = 0
         cost_s, queue_s = decoded.compute_s, decoded.queue_s
         if compute_s is not None:
             cost_s, queue_s = compute_s, 0.0
-        return self._session.complete(
-            self._due, decoded.hypothesis, cost_s, clock_s, queue_s=queue_s
+        return self._session.complete(due, decoded.hypothesis, cost_s, clock_s, queue_s=queue_s)
+
+    def _failed(
+        self, lost: Pass, error: StreamingError, clock_s: float, *, pauses: bool
+    ) -> list[Event]:
+        self._failures += 1
+        stays = isinstance(error, ConfigurationError) or self._worker.error is not None
+        if stays or self._failures >= _MOST_FAILURES:
+            raise error
+        self._session.abandon(lost)
+        if pauses:
+            self.running = asyncio.ensure_future(asyncio.sleep(_RETRY_S))
+        message = f"{error}; the next pass hears the audio again"
+        return self._session.say(
+            [Notice(level="warning", code="pass_failed", message=message)], clock_s
         )
 
 

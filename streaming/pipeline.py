@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,32 +14,27 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from .backends.pool import BackendPool
-from .errors import ConfigurationError, SinkError, StreamingError
+from .delivery import SINK_LIMIT_S, Delivery
+from .errors import ConfigurationError, SourceError, StreamingError
 from .events import Event, Notice, SessionStarted
-from .input import Input
+from .input import STALL_S, Input
+from .leaving import leaving
 from .live import drive_live
 from .passes import Passes, Refinements, Work, abandoned_at_exit
-from .protocols import Backend, PromptChecking, Reporting, Sink, Source, Status
+from .protocols import Backend, PromptChecking, Sink, Source, Status
 from .refiner import Refiner
 from .session import Session, SessionParts
 from .simulated import drive_fast, drive_simulated
 
-__all__ = ["Pace", "Pipeline", "open_sinks"]
+__all__ = ["Pace", "Pipeline"]
 
 _LOG = logging.getLogger(__name__)
 
+_LEAVE_S = 10.0
+"""For the source. A device or a connection that is gone takes seconds to say so."""
+
 Pace = Literal["realtime", "fast", "simulated"]
 """Where time comes from: see `live` and `simulated`."""
-
-
-async def open_sinks(
-    sinks: Sequence[Sink], stack: AsyncExitStack, say: Callable[[Notice], None]
-) -> None:
-    """Enter sinks, in order, and have them report where the notice joins the events."""
-    for sink in sinks:
-        if isinstance(sink, Reporting):
-            sink.report = say
-        await stack.enter_async_context(sink)
 
 
 class Pipeline:
@@ -53,7 +48,8 @@ class Pipeline:
         source: where the audio comes from.
         worker: the loaded (or loading) backends.
         parts: options, detector and policies.
-        sinks: where events go; each sees every event, in order.
+        sinks: where events go; each sees every event, in order. See `Delivery` for those that
+            fail.
         pace: "realtime" for anything live or paced, "fast", or "simulated".
         pass_cost_s: with simulated pace, a fixed cost of every pass; makes the event log the
             same from run to run.
@@ -64,6 +60,8 @@ class Pipeline:
             loading; if it fails then, the run goes on without it and `run` raises at the end.
         owns_final_worker: the same for that one.
         session: its opaque, unique name; a fresh one otherwise.
+        sink_limit_s: how long one sink may hold up the others, where audio cannot wait.
+        stall_s: how long a live source may give nothing before its utterance is closed.
     """
 
     def __init__(
@@ -79,6 +77,8 @@ class Pipeline:
         final_worker: BackendPool | None = None,
         owns_final_worker: bool = False,
         session: str | None = None,
+        sink_limit_s: float = SINK_LIMIT_S,
+        stall_s: float = STALL_S,
     ) -> None:
         if pass_cost_s is not None and pace != "simulated":
             raise ConfigurationError("--pass-cost needs --pace simulated")
@@ -89,8 +89,9 @@ class Pipeline:
         self._source = source
         self._worker = worker
         self._parts = parts
-        self._sinks = list(sinks)
         self.pace = pace
+        self._delivery = Delivery(sinks, self.say)
+        self._sink_limit_s = sink_limit_s
         self._pass_cost_s = pass_cost_s
         self._name = session or ("simulated" if pass_cost_s is not None else uuid.uuid4().hex)
         self._final_worker = final_worker
@@ -99,7 +100,7 @@ class Pipeline:
             for each, owned in ((worker, owns_worker), (final_worker, owns_final_worker))
             if each is not None and owned
         ]
-        self._input = Input(source)
+        self._input = Input(source, stall_s=stall_s if pace == "realtime" else None)
         self._stack = AsyncExitStack()
         self._backend: Backend | None = None
         self._session: Session | None = None
@@ -111,7 +112,10 @@ class Pipeline:
                 stack.callback(worker.close, timeout_s=0.0)
             # The source first: bad input should be told before a model is loaded. The sinks
             # last: opening one may empty a file, which a model that fails should not cost.
-            await stack.enter_async_context(self._source)
+            await self._source.__aenter__()
+            stack.push_async_exit(
+                leaving(self._source, name="the source", limit_s=_LEAVE_S, fault=SourceError)
+            )
             if self._final_worker is not None:
                 self._final_worker.start()
             self._worker.start()
@@ -122,7 +126,8 @@ class Pipeline:
                 self.pace != "realtime" or self._final_worker.loaded.done()
             ):
                 await self._final_worker.ready()
-            await open_sinks(self._sinks, stack, self.say)
+            self._delivery.limit_s = self._sink_limit_s if self.live else None
+            await stack.enter_async_context(self._delivery)
             self._stack = stack.pop_all()
         return self
 
@@ -139,8 +144,8 @@ class Pipeline:
 
         Raises:
             SourceError: the source failed; everything heard before has been finished.
-            BackendError: the native core failed.
-            SinkError: a destination failed.
+            BackendError: the native core failed, time after time, or hangs.
+            SinkError: a destination failed; where there are others, the run went on for them.
             StreamingError: the final model could not be had; all else has been done.
         """
         async with contextlib.aclosing(self.events()) as events:
@@ -152,8 +157,8 @@ class Pipeline:
 
         Raises:
             SourceError: the source failed; everything heard before has been finished.
-            BackendError: the native core failed.
-            SinkError: a destination failed.
+            BackendError: the native core failed, time after time, or hangs.
+            SinkError: a destination failed; where there are others, the run went on for them.
             StreamingError: the final model could not be had; all else has been done.
         """
         if self._running:
@@ -172,17 +177,17 @@ class Pipeline:
             ):
                 async for event in driven:
                     clock_s = event.clock_s
-                    await self._write(event)
+                    await self._delivery.write(event)
                     yield event
-        except SinkError:
-            raise
         except StreamingError as error:
-            for event in session.end(clock_s, error):
-                await self._write(event)
-                yield event
+            if not self._delivery.over:
+                for event in session.end(clock_s, error):
+                    await self._delivery.write(event)
+                    yield event
             raise
-        if self._input.error is not None:
-            raise self._input.error
+        for failed in (self._input.error, self._delivery.error):
+            if failed is not None:
+                raise failed
         if session.refiner is not None and session.refiner.error is not None:
             raise session.refiner.error
 
@@ -190,6 +195,16 @@ class Pipeline:
     def label(self) -> str:
         """The session's name, for people."""
         return self._parts.label
+
+    @property
+    def live(self) -> bool:
+        """Audio cannot wait. Some sources know only once they are open."""
+        return self._source.live and self.pace == "realtime"
+
+    @property
+    def ended(self) -> bool:
+        """True once the session has said its last."""
+        return self._session is not None and self._session.ended
 
     @property
     def running(self) -> bool:
@@ -213,8 +228,12 @@ class Pipeline:
         self._input.stop()
 
     def say(self, notice: Notice) -> None:
-        """Put a notice among the events; once the input has ended it is logged instead."""
-        if not self._input.say(notice):
+        """Put a notice among the events; once the session has ended it is logged instead."""
+        if self._input.say(notice):
+            return
+        if self._session is not None and not self._session.ended:
+            self._session.tell(notice)
+        else:
             _LOG.warning("%s", notice.message)
 
     def status(self) -> Status:
@@ -243,8 +262,7 @@ class Pipeline:
             parts = replace(parts, options=replace(parts.options, language="en"))
         refiner = None
         if self._final_worker is not None:
-            drops = self._source.live and self.pace == "realtime"
-            refiner = Refiner(parts.options, live_model=backend.model, drops=drops)
+            refiner = Refiner(parts.options, live_model=backend.model, drops=self.live)
         # The mel kernel may have to be compiled.
         return await asyncio.to_thread(
             Session,
@@ -270,7 +288,3 @@ class Pipeline:
         if self.pace == "fast":
             return drive_fast(session, self._input, works)
         return drive_live(session, self._input, works, live=self._source.live)
-
-    async def _write(self, event: Event) -> None:
-        for sink in self._sinks:
-            await sink.write(event)

@@ -28,6 +28,7 @@ __all__ = [
     "CommitPolicy",
     "EndpointPolicy",
     "Hypothesis",
+    "Lingering",
     "Pausable",
     "PromptChecking",
     "Reporting",
@@ -35,6 +36,7 @@ __all__ = [
     "Source",
     "SourceItem",
     "Status",
+    "Telling",
     "TrimPolicy",
     "VoiceActivityDetector",
     "Window",
@@ -107,7 +109,11 @@ class Sink(Protocol):
     ) -> None: ...
 
     async def write(self, event: Event) -> None:
-        """Take one event; may wait, and the pipeline then waits too."""
+        """Take one event; may wait, and the pipeline then waits too.
+
+        At pace realtime a live source cannot: a sink that holds up others for ten seconds is
+        cancelled then, and left.
+        """
         ...
 
 
@@ -120,6 +126,22 @@ class Reporting(Protocol):
     """
 
     report: Callable[[Notice], None]
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A sink that tells notices to whoever started the run."""
+
+    tells_only: bool
+    """It keeps nothing of the text: a run does not go on for it alone."""
+
+
+@runtime_checkable
+class Lingering(Protocol):
+    """A sink that may need more than the usual second or two to send off what waits."""
+
+    leave_limit_s: float
+    """How long leaving may take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -189,6 +189,10 @@ class Session:
         self._overloaded = False
         self._decoding = False
         self._finished = False
+        self.ended = False
+        """The last event has been said."""
+        self._told: list[Notice] = []
+        """Notices that wait for the next event."""
         self._clock_s = 0.0
         self.metrics = SessionMetrics(timed=timed)
 
@@ -212,7 +216,7 @@ class Session:
         """Take the next piece of audio, at most `PIECE_SAMPLES` of it.
 
         Raises:
-            ValueError: the chunk overlaps audio that was fed before.
+            ValueError: the chunk overlaps audio that was fed before; `InputCheck` lets none pass.
         """
         events = self._close_gap(chunk)
         self._push(chunk.samples, events)
@@ -250,7 +254,12 @@ class Session:
             events.append(Notice(level="error", code=reason, message=str(error)))
         said = self._stamp(events, clock_s)  # may commit, which the totals count
         ended = SessionEnded(audio_s=seconds(self.audio_end), reason=reason)
+        self.ended = True
         return said + self._stamp([self.metrics.stats(), ended], clock_s)
+
+    def tell(self, notice: Notice) -> None:
+        """Put a notice before the next event; there is one until the session has `ended`."""
+        self._told.append(notice)
 
     def say(self, events: list[Event], clock_s: float) -> list[Event]:
         """Put a driver's events in order among the session's."""
@@ -445,6 +454,8 @@ class Session:
         return [Notice(level="warning", code="overload", message=message)]
 
     def _stamp(self, events: list[Event], clock_s: float) -> list[Event]:
+        if self._told:
+            events, self._told = [*self._told, *events], []
         if self.refiner is not None:
             events = [each for event in events for each in (event, *self.refiner.push(event))]
         if self._rewriter is not None:  # last: the model and its refiner know what was heard

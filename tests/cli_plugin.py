@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -46,9 +47,12 @@ def talk(utterances: int) -> Script:
 
 class _Scripted(ScriptedBackend):
     pass_s = 0.0
+    hangs = False
 
     def decode(self, window: Window) -> Hypothesis:
         time.sleep(self.pass_s)
+        while self.hangs and Path("hang").exists():
+            time.sleep(0.05)
         hypothesis = super().decode(window)
         if self.model != "shouting":
             return hypothesis
@@ -63,7 +67,8 @@ def backend(
     progress: Progress | None,
     load_s: float = 0.0,
     pass_s: float = 0.0,
-    fails_at: int | None = None,
+    hangs: bool = False,
+    fails_from: float = math.inf,
     utterances: int | None = None,
 ) -> ScriptedBackend:
     assert threads >= 1
@@ -71,8 +76,8 @@ def backend(
         Path("loading").touch()
         time.sleep(load_s)
     said = SAID if utterances is None else talk(utterances)
-    made = _Scripted(said, model=model, fails_at=fails_at, keep=False)
-    made.pass_s = pass_s
+    made = _Scripted(said, model=model, fails_from=fails_from, keep=False)
+    made.pass_s, made.hangs = pass_s, hangs
     return made
 
 

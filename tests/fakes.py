@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -129,6 +130,8 @@ class ScriptedBackend:
     """Remember the windows, without their mel."""
     fails_at: int | None = None
     """Number of the pass that fails."""
+    fails_from: float = math.inf
+    """The same for all passes from there on."""
     name: str = "scripted"
     model: str = "script"
     n_mels: int = 80
@@ -141,7 +144,7 @@ class ScriptedBackend:
 
     def decode(self, window: Window) -> Hypothesis:
         number, self.passes = self.passes, self.passes + 1
-        if number == self.fails_at:
+        if number == self.fails_at or number >= self.fails_from:
             raise BackendError("the script says that this pass fails")
         assert not self.closed
         assert not self.keep or number < 2000, "passes without end"

@@ -404,12 +404,15 @@ def test_a_second_terminal_view_is_a_sink_like_any_other(command: Command, jfk: 
     assert sorted(twice) == sorted(2 * once) != []
 
 
-def test_a_backend_that_fails_exits_with_1_and_keeps_what_was_committed(
+def test_a_backend_that_goes_on_failing_exits_with_1_and_keeps_what_was_committed(
     command: Command, jfk: Path
 ) -> None:
-    code, out, err = command(jfk, "--pace", "fast", "--backend", "scripted:fails_at=8")
+    code, out, err = command(jfk, "--pace", "fast", "--backend", "scripted:fails_from=8")
     assert code == 1
-    assert one_line(err) == "the script says that this pass fails"
+    *told, last = err.splitlines()
+    assert len(told) == 2
+    assert all("the next pass hears the audio again" in line for line in told)
+    assert one_line(last + "\n") == "the script says that this pass fails"
     assert out.split()
 
 

@@ -183,14 +183,17 @@ def test_a_source_that_fails_ends_the_input_and_the_error_is_kept() -> None:
     assert str(items.error) == "the cable is out"
 
 
-def test_a_fault_that_is_no_source_error_is_not_swallowed() -> None:
+def test_any_other_fault_ends_the_input_and_is_kept_as_the_cause() -> None:
     class Faulty(ScriptedSource):
         async def __aiter__(self) -> AsyncIterator[AudioChunk | Flush]:
             yield audio(1)[0]
             raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        asyncio.run(collect(Input(Faulty([]))))
+    items = Input(Faulty([]))
+    assert places(asyncio.run(collect(items))) == [0]
+    assert isinstance(items.error, SourceError)
+    assert str(items.error) == "Faulty failed: ZeroDivisionError()"
+    assert isinstance(items.error.__cause__, ZeroDivisionError)
 
 
 def test_a_source_that_ends_while_paused_ends_the_input() -> None:

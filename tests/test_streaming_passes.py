@@ -173,7 +173,7 @@ def test_a_live_model_that_fails_leaves_no_final_without_an_answer(pace: Pace) -
     sink = ListSink()
 
     async def scenario() -> None:
-        live = ScriptedBackend(SCRIPT, fails_at=9)
+        live = ScriptedBackend(SCRIPT, fails_from=9)
         with pipeline(source(), live, large(), sink, pace=pace) as made:
             await collect(made)
 

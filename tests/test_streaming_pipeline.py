@@ -110,10 +110,10 @@ def test_a_source_that_fails_is_finished_like_any_other_and_then_the_error_is_ra
 
 
 @pytest.mark.parametrize("pace", ["realtime", "fast", "simulated"])
-def test_a_backend_that_fails_ends_the_session_and_says_so(pace: Any) -> None:
+def test_a_backend_that_goes_on_failing_ends_the_session_and_says_so(pace: Any) -> None:
     sink, audio = ListSink(), source()
     # Work that waits coalesces: few passes are certain.
-    backend = ScriptedBackend(SCRIPT, fails_at=1)
+    backend = ScriptedBackend(SCRIPT, fails_from=1)
     with worker_for(backend) as worker, pytest.raises(BackendError, match="script says"):
         run(Pipeline(audio, worker, make_parts(), [sink], pace=pace))
     assert isinstance(sink.events[-1], SessionEnded)
@@ -129,13 +129,13 @@ def test_a_backend_that_fails_ends_the_session_and_says_so(pace: Any) -> None:
 
 
 @pytest.mark.parametrize("pace", ["realtime", "fast", "simulated"])
-def test_a_sink_that_fails_ends_the_run_and_everything_is_closed(pace: Any) -> None:
-    good, bad, audio = ListSink(), ListSink(fails_at=5), source()
+def test_the_only_sink_that_fails_ends_the_run_and_everything_is_closed(pace: Any) -> None:
+    bad, audio = ListSink(fails_at=5), source()
     with worker_for(ScriptedBackend(SCRIPT)) as worker, pytest.raises(SinkError, match="full"):
-        run(Pipeline(audio, worker, make_parts(), [good, bad], pace=pace))
-    assert len(good.events) == 6
+        run(Pipeline(audio, worker, make_parts(), [bad], pace=pace))
+    assert len(bad.events) == 5
     assert not audio.is_open
-    assert not good.is_open
+    assert not bad.is_open
 
 
 def test_a_fault_in_a_source_is_not_taken_for_the_end_of_the_input() -> None:
@@ -144,8 +144,12 @@ def test_a_fault_in_a_source_is_not_taken_for_the_end_of_the_input() -> None:
             yield chunks_of(SCRIPT.audio())[0]
             raise ZeroDivisionError
 
-    with worker_for(ScriptedBackend(SCRIPT)) as worker, pytest.raises(ZeroDivisionError):
+    with (
+        worker_for(ScriptedBackend(SCRIPT)) as worker,
+        pytest.raises(SourceError, match="Faulty failed") as failed,
+    ):
         run(Pipeline(Faulty([]), worker, make_parts()))
+    assert isinstance(failed.value.__cause__, ZeroDivisionError)
 
 
 def test_a_source_that_cannot_be_opened_is_told_before_the_model_is_loaded() -> None:

@@ -103,7 +103,7 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
     """
     threads = settings.threads or default_threads(settings.workers)
     load = _loader(settings, settings.model, threads, progress)
-    return BackendPool(load, workers=settings.workers)
+    return BackendPool(load, workers=settings.workers, pass_limit_s=settings.pass_limit_s)
 
 
 def make_final_worker(
@@ -118,7 +118,7 @@ def make_final_worker(
     threads = settings.threads or default_threads(settings.workers)
     left = default_threads(taken=settings.workers * threads)
     load = _loader(settings, settings.final_model, left, progress)
-    return BackendPool(load, background=True)
+    return BackendPool(load, background=True, pass_limit_s=settings.pass_limit_s)
 
 
 def _loader(

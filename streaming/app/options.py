@@ -137,6 +137,15 @@ def add_run_options(parser: argparse.ArgumentParser, *, server: bool = False) ->
         help="loaded models that sessions share; workers x threads should not exceed the cores "
         f"(default: {'one for each core with ctranslate2, otherwise 1' if server else d.workers})",
     )
+    model.add_argument(
+        "--pass-limit",
+        dest="pass_limit_s",
+        type=finite_number,
+        default=d.pass_limit_s,
+        metavar="S",
+        help="a pass that takes longer is taken for a hang, which ends the run; 0 for no limit "
+        "(default: %(default)g)",
+    )
 
     timing = parser.add_argument_group("streaming (seconds)")
     for flag, field, text in (

@@ -15,6 +15,7 @@ from socket import socket
 from sinks.publisher import is_loopback
 
 from ..backends.pool import BackendPool
+from ..errors import StreamingError
 from .compose import auto_takes_ctranslate2
 from .console import say
 from .options import CommandParser, add_run_options, finite_number, settings_from
@@ -107,15 +108,22 @@ async def _serve(parts: _Parts) -> int:
         others = [
             asyncio.create_task(_prepare(service)),
             asyncio.create_task(sessions.watch(lambda: _refresh(parts.access, service))),
+            asyncio.create_task(_failure(worker)),
         ]
+        failed: StreamingError | None = None
         try:
             _tell(parts)
-            await _until_told(told, serving, *others)
+            try:
+                await _until_told(told, serving, *others)
+            except StreamingError as error:
+                failed = error  # whoever watches over the server starts it again
             await asyncio.gather(
                 sessions.drain(parts.limits.drain_s), service.uploads.drain(parts.limits.drain_s)
             )
             server.should_exit = True
             await serving
+            if failed is not None:
+                raise failed
         except asyncio.CancelledError:
             if not told.number:
                 raise
@@ -131,6 +139,11 @@ async def _prepare(service: Service) -> None:
     service.load.calibrated(await calibrate(service.worker, service.settings))
     service.metrics.ready()
     _LOG.info("ready")
+
+
+async def _failure(worker: BackendPool) -> None:
+    """Wait for what keeps the model from taking passes any more, a hang say, and raise it."""
+    raise await asyncio.wrap_future(worker.ended)
 
 
 async def _until_told(told: Told, *tasks: asyncio.Task[None]) -> None:

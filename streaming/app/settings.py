@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..backends.pool import PASS_LIMIT_S
 from ..errors import ConfigurationError
 from ..languages import parse_languages
 from ..options import TranscriberOptions, VadOptions
@@ -89,6 +90,8 @@ class Settings:
     """Of one pass; None shares the cores among the workers."""
     workers: int = 1
     """Loaded models that sessions share, and so passes that run at the same time."""
+    pass_limit_s: float = PASS_LIMIT_S
+    """A pass that takes longer hangs, which ends the run; 0 for no limit."""
     pace: Pace = "realtime"
     pass_cost_s: float | None = None
     label: str = ""
@@ -100,6 +103,10 @@ class Settings:
         if not 1 <= self.workers <= most:
             raise ConfigurationError(
                 f"--workers must lie between 1 and {most} on this machine, not {self.workers}"
+            )
+        if not (self.pass_limit_s == 0 or 1 <= self.pass_limit_s <= 86_400):
+            raise ConfigurationError(
+                f"--pass-limit must be 0 (none) or 1 to 86400 s, not {self.pass_limit_s:g}"
             )
         if not 0.1 <= self.endpoint_silence_s <= 15:  # a longer pause ends utterances anyway
             raise ConfigurationError(

@@ -10,6 +10,9 @@ asked for than the machine can do.
 Not an executor: those are joined at interpreter exit, and a native pass cannot be stopped
 in the middle of its encoder. A daemon thread lets the program go, soon; whoever waits for a pass
 can stop waiting at any time, and its result is then discarded.
+
+A native pass that hangs cannot be ended. Past its limit the pool ends instead: whoever waits is
+told, and nothing more is taken, as another pass on that model could not be trusted.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import asyncio
 import atexit
 import heapq
 import itertools
+import math
 import os
 import sys
 import threading
@@ -26,13 +30,20 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ..errors import BackendError, ConfigurationError, StreamingError
+from ..hypothesis_check import defect_of
 from ..protocols import Backend, Hypothesis, Window
 
-__all__ = ["BackendPool", "Decoded", "PoolStatistics"]
+__all__ = ["PASS_LIMIT_S", "BackendPool", "Decoded", "PoolStatistics"]
+
+PASS_LIMIT_S = 120.0
+"""Tiny.en takes 0.4 s for a window of half a minute on two cores. The largest model has forty
+times its weights, and may hear a window a second time in one pass: half a minute, and four times
+that on a slow machine."""
 
 _CLOSED = "the backend is closed"
 _UNHURRIED_S = 10.0
@@ -41,6 +52,9 @@ _BACKGROUND_NICENESS = 10
 
 _AT_EXIT_S = 5.0
 """Longer than a pass takes, so that only one that hangs is left behind."""
+_LOOK_S = 1.0
+_LOOKS = 20
+"""At least so many looks make up the limit of a pass, however short it is."""
 
 _RECENT_S = 10.0
 _RECENT_PASSES = 256
@@ -91,6 +105,16 @@ class _Job:
     """Came with a deadline."""
 
 
+@dataclass(slots=True)
+class _Running:
+    """A pass under way."""
+
+    backend: Backend
+    watched_s: float = 0.0
+    """How long it has been seen to run. Not by a clock, which goes on while the process is
+    stopped (Ctrl-Z) or the machine asleep."""
+
+
 class BackendPool:
     """Loads backends, each on its own thread, and serves passes there in order of deadlines.
 
@@ -105,9 +129,10 @@ class BackendPool:
         max_waiting: passes that may wait; one more is an error.
         background: leave the processor to others first (on Linux; elsewhere all threads of
             a process have one priority, or priorities do not work like this).
+        pass_limit_s: a pass that runs for longer hangs, and the pool then fails; 0 for no limit.
 
     Raises:
-        ConfigurationError: less than one worker.
+        ConfigurationError: less than one worker, or a limit below 0.
     """
 
     def __init__(
@@ -117,27 +142,36 @@ class BackendPool:
         workers: int = 1,
         max_waiting: int = 1024,
         background: bool = False,
+        pass_limit_s: float = PASS_LIMIT_S,
     ) -> None:
         if workers < 1:
             raise ConfigurationError(f"a pool needs at least one worker, not {workers}")
+        if not 0 <= pass_limit_s < math.inf:
+            raise ConfigurationError(
+                f"--pass-limit must be 0 (no limit) or seconds, not {pass_limit_s:g}"
+            )
         self._load = load
         self._workers = workers
         self._max_waiting = max_waiting
         self._background = background
+        self._limit_s = pass_limit_s
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
+        self._ending = threading.Condition(self._lock)
+        """The pool has failed or been closed, and after that: a pass has ended."""
         self._loading = threading.Lock()
         self._ready = 0
         self._loaded: Future[Backend] = Future()
         self._threads: list[threading.Thread] = []
         self._numbers = itertools.count()
         self._waiting: list[_Job] = []
-        self._running: dict[Future[Decoded], Backend] = {}
+        self._running: dict[Future[Decoded], _Running] = {}
         self._busy_s = 0.0
         self._waits: deque[tuple[float, float]] = deque(maxlen=_RECENT_PASSES)
         """When urgent passes began, and how long each had waited then."""
         self._error: BaseException | None = None
-        """Why no pass is taken any more."""
+        self._ended: Future[BaseException] = Future()
+        self._ended.set_running_or_notify_cancel()  # who stops waiting for it does not cancel it
 
     def start(self) -> None:
         """Begin to load, if that has not begun yet; returns at once."""
@@ -148,15 +182,28 @@ class BackendPool:
                 threading.Thread(target=self._run, name=f"backend {number}", daemon=True)
                 for number in range(self._workers)
             ]
+            started = list(self._threads)
+            if self._limit_s:
+                started.append(threading.Thread(target=self._watch, name="pass limit", daemon=True))
             _STARTED.add(self)
-            _THREADS.update(self._threads)
-            for thread in self._threads:
+            _THREADS.update(started)
+            for thread in started:
                 thread.start()
 
     @property
     def loaded(self) -> Future[Backend]:
         """Done once `start` was called and the first backend is loaded, or could not be."""
         return self._loaded
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why no pass is taken any more; None while passes are."""
+        return self._error
+
+    @property
+    def ended(self) -> Future[BaseException]:
+        """Done with `error` once there is one."""
+        return self._ended
 
     async def ready(self) -> Backend:
         """The first backend, once it is loaded.
@@ -177,7 +224,7 @@ class BackendPool:
                 ten seconds from now.
 
         Raises:
-            BackendError: the pool is closed, or too many passes wait already.
+            BackendError: the pool is closed, a pass hangs, or too many wait already.
             StreamingError: a backend could not be loaded.
         """
         self.start()
@@ -222,30 +269,57 @@ class BackendPool:
             thread.join(max(0.0, until_s - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _stop(self, error: BaseException) -> None:
-        """Let every pass end with an error: those that wait now, those that run soon."""
+    def _stop(self, error: BaseException, *, hangs: bool = False) -> None:
+        """Let every pass end with an error: those that wait now, those that run soon.
+
+        Args:
+            error: why.
+            hangs: do not wait for those that run.
+        """
         with self._lock:
             if self._error is None:
                 self._error = error
-            waiting, self._waiting = self._waiting, []
-            for backend in self._running.values():
-                backend.abort()
+            futures = [job.future for job in self._waiting]
+            if hangs:
+                futures += self._running
+            self._waiting = []
+            for running in self._running.values():
+                running.backend.abort()
             self._changed.notify_all()
-        for job in waiting:
-            _settle(job.future, error)
+            self._ending.notify_all()
+        for future in futures:
+            _settle(future, error)
         _settle(self._loaded, error)
+        with suppress(InvalidStateError):  # an error that is the result
+            self._ended.set_result(self._error)
 
     def _drop_if_cancelled(self, future: Future[Decoded]) -> None:
         if not future.cancelled():
             return
         with self._lock:  # so that no other pass begins meanwhile and is hit instead
             if future in self._running:
-                self._running[future].abort()
+                self._running[future].backend.abort()
             else:
                 self._waiting = [job for job in self._waiting if job.future is not future]
                 heapq.heapify(self._waiting)
 
     # -- on the threads -----------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """See that no pass takes too long, until there will be none."""
+        every_s = min(_LOOK_S, self._limit_s / _LOOKS)
+        longest_s = 0.0
+        with self._lock:
+            while longest_s <= self._limit_s:
+                if self._error is not None and not self._running:
+                    return
+                if self._ending.wait(every_s):
+                    continue
+                for running in self._running.values():
+                    running.watched_s += every_s
+                    longest_s = max(longest_s, running.watched_s)
+        reason = f"a pass has taken more than {self._limit_s:g} s"
+        self._stop(BackendError(f"{reason}; --pass-limit allows more"), hangs=True)
 
     def _run(self) -> None:
         if self._background and sys.platform == "linux":
@@ -296,7 +370,7 @@ class BackendPool:
                 while self._waiting:
                     job = heapq.heappop(self._waiting)
                     if not job.future.cancelled():
-                        self._running[job.future] = backend
+                        self._running[job.future] = _Running(backend)
                         if job.urgent:
                             now_s = time.perf_counter()
                             self._waits.append((now_s, now_s - max(job.asked_s, free_s)))
@@ -310,14 +384,18 @@ class BackendPool:
             hypothesis = backend.decode(job.window)
         except StreamingError as error:
             outcome: Decoded | BaseException = error
-        except Exception as error:
+        except BaseException as error:  # whatever it is, somebody waits for this thread
             outcome = BackendError(f"{backend.name} failed: {str(error) or type(error).__name__}")
             outcome.__cause__ = error
         else:
             compute_s = time.perf_counter() - started_s
             outcome = Decoded(hypothesis, compute_s, started_s - job.asked_s)
+            if (defect := defect_of(hypothesis, job.window)) is not None:
+                outcome = BackendError(f"{backend.name} returned garbage: {defect}")
         with self._lock:
             del self._running[job.future]
+            if self._error is not None:
+                self._ending.notify_all()
             self._busy_s += time.perf_counter() - started_s
             if self._error is not None and isinstance(outcome, Decoded):
                 outcome = self._error  # it was asked to abort: it heard not all
