@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -29,10 +30,15 @@ class Input:
 
     A source that fails ends the input; what was heard is finished like any other, and
     ``error`` tells.
+
+    Args:
+        source: where the audio comes from.
+        hear: sees the audio before whoever iterates does.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, hear: Callable[[AudioChunk], None] | None = None) -> None:
         self.source = source
+        self._hear = hear
         self.error: SourceError | None = None
         self._changed = asyncio.Event()
         self._flushes = 0
@@ -80,13 +86,20 @@ class Input:
         return self._stopped
 
     def __aiter__(self) -> AsyncIterator[SourceItem]:
-        self._reading = self._read()
+        self._reading = self._read() if self._hear is None else self._heard(self._hear)
         return self._reading
 
     async def aclose(self) -> None:
         """Stop reading the source, in the middle if need be."""
         if self._reading is not None:
             await self._reading.aclose()
+
+    async def _heard(self, hear: Callable[[AudioChunk], None]) -> AsyncGenerator[SourceItem, None]:
+        async with aclosing(self._read()) as items:
+            async for item in items:
+                if isinstance(item, AudioChunk):
+                    hear(item)
+                yield item
 
     async def _read(self) -> AsyncGenerator[SourceItem, None]:
         items = aiter(self.source)

@@ -17,6 +17,7 @@ from .backends.pool import BackendPool
 from .errors import ConfigurationError, SinkError, StreamingError
 from .events import Event, Notice, SessionStarted
 from .input import Input
+from .journal import Journal
 from .live import drive_live
 from .passes import Passes, Refinements, Work, abandoned_at_exit
 from .protocols import Backend, PromptChecking, Reporting, Sink, Source, Status
@@ -64,6 +65,9 @@ class Pipeline:
             loading; if it fails then, the run goes on without it and `run` raises at the end.
         owns_final_worker: the same for that one.
         session: its opaque, unique name; a fresh one otherwise.
+        journal: has every event before the sinks do, and the audio before the session does. A
+            session that a former run began goes on, under its name, where the journal ends;
+            ``source`` is then a `streaming.journal_source.JournalSource`.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Pipeline:
         final_worker: BackendPool | None = None,
         owns_final_worker: bool = False,
         session: str | None = None,
+        journal: Journal | None = None,
     ) -> None:
         if pass_cost_s is not None and pace != "simulated":
             raise ConfigurationError("--pass-cost needs --pace simulated")
@@ -99,7 +104,8 @@ class Pipeline:
             for each, owned in ((worker, owns_worker), (final_worker, owns_final_worker))
             if each is not None and owned
         ]
-        self._input = Input(source)
+        self._journal = journal
+        self._input = Input(source, None if journal is None else journal.hear)
         self._stack = AsyncExitStack()
         self._backend: Backend | None = None
         self._session: Session | None = None
@@ -122,6 +128,9 @@ class Pipeline:
                 self.pace != "realtime" or self._final_worker.loaded.done()
             ):
                 await self._final_worker.ready()
+            if self._journal is not None:
+                self._journal.report = self.say
+                await stack.enter_async_context(self._journal)
             await open_sinks(self._sinks, stack, self.say)
             self._stack = stack.pop_all()
         return self
@@ -185,6 +194,8 @@ class Pipeline:
             raise self._input.error
         if session.refiner is not None and session.refiner.error is not None:
             raise session.refiner.error
+        if self._journal is not None and self._journal.error is not None:
+            raise self._journal.error
 
     @property
     def label(self) -> str:
@@ -226,6 +237,7 @@ class Pipeline:
         backend = self._backend
         if backend is None:
             raise RuntimeError("use the pipeline as an async context manager")
+        restored = None if self._journal is None else self._journal.recovered
         fixed = self._pass_cost_s is not None
         started = SessionStarted(
             session=self._name,
@@ -238,6 +250,8 @@ class Pipeline:
             language=self._parts.options.language,
             options=self._described(),
         )
+        if restored is not None:
+            started = restored.started
         parts = self._parts
         if not backend.multilingual and parts.options.language is None:
             parts = replace(parts, options=replace(parts.options, language="en"))
@@ -253,6 +267,7 @@ class Pipeline:
             started=started,
             refiner=refiner,
             timed=self.pace != "fast",
+            restored=restored,
         )
 
     def _described(self) -> dict[str, Any]:
@@ -272,5 +287,7 @@ class Pipeline:
         return drive_live(session, self._input, works, live=self._source.live)
 
     async def _write(self, event: Event) -> None:
+        if self._journal is not None:
+            self._journal.tell(event)
         for sink in self._sinks:
             await sink.write(event)
