@@ -103,14 +103,15 @@ class Segmenter:
         Args:
             told: in order; they may reach over later stretches.
             told_until: sample from which on nothing was told.
-            silent_from: the next segment cannot start before it.
+            silent_from: the next segment cannot start before it, if none runs or was told.
         """
         self._told.extend(told)
         self._told_until = max([told_until, *(edge.known_at_sample for edge in told)])
         if told and isinstance(told[-1], SegmentStart):  # speech was heard that long at least
             heard = told[-1].at_sample + self._pre_roll + self._min_speech
             self._told_until = max(self._told_until, heard)
-        self._earliest_start = max(self._earliest_start, silent_from)
+        if not told:
+            self._earliest_start = max(self._earliest_start, silent_from)
 
     @property
     def in_speech(self) -> bool:

@@ -14,7 +14,7 @@ from fakes import ScriptedBackend, ScriptedSource, chunks_of, worker_for
 
 from sources.replay import ReplaySource
 from streaming.audio import Samples
-from streaming.events import Committed, Event, Word, event_from_json
+from streaming.events import Committed, Event, Word, event_from_json, event_to_json
 from streaming.journal import Journal
 from streaming.journal_files import audio_files, read_events
 from streaming.journal_source import JournalSource
@@ -22,7 +22,7 @@ from streaming.pipeline import Pace, Pipeline
 from streaming.protocols import SourceItem
 from streaming.session import SessionParts
 
-__all__ = ["Recorded", "cut", "go_on", "record", "said"]
+__all__ = ["Recorded", "cut", "go_on", "parsed", "record", "said"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def go_on(
     final: ScriptedBackend | None = None,
     until: Callable[[Event], bool] = lambda event: False,
 ) -> list[Event]:
-    """Resume a session and return its new events, up to the one that ``until`` names.
+    """Resume a session and return its new events as a log has them, up to one.
 
     Args:
         folder: of the session.
@@ -136,8 +136,8 @@ def go_on(
                         break
         return told
 
-    events = asyncio.run(run())
-    assert [e.seq for e in read_events(folder)][-1] >= events[-1].seq
+    events = parsed([event_to_json(event) for event in asyncio.run(run())])
+    assert [event.seq for event in read_events(folder)][-1] >= events[-1].seq
     return events
 
 
