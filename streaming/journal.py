@@ -49,7 +49,7 @@ from .journal_files import (
 from .models.lock import file_lock
 from .recovery import Recovered, Recovery
 
-__all__ = ["SYNC_S", "Journal"]
+__all__ = ["SYNC_S", "Journal", "JournalBusyError"]
 
 SYNC_S = 1.0
 """How often the disk is asked to keep what was written; a power cut costs no more than that."""
@@ -58,6 +58,10 @@ _ROTATE_SAMPLES = 600 * SAMPLE_RATE
 _LIMIT_BYTES = 2_000_000_000
 _CLOSE_LIMIT_S = 2.0
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+
+
+class JournalBusyError(ConfigurationError):
+    """A living process writes the journal."""
 
 
 class Journal:
@@ -108,7 +112,8 @@ class Journal:
         """The journal of a session that was interrupted. Holds its lock until `close`.
 
         Raises:
-            ConfigurationError: it cannot be read, or a living process writes it.
+            ConfigurationError: it cannot be read.
+            JournalBusyError: a living process writes it.
         """
         folder = Path(folder)
         about = read_about(folder)
@@ -116,7 +121,7 @@ class Journal:
         try:
             journal._lock.enter_context(file_lock(folder / LOCK, timeout_s=0.0))
         except TimeoutError:
-            raise ConfigurationError(f"{folder} is being written; its run is not over") from None
+            raise JournalBusyError(f"{folder} is being written; its run is not over") from None
         except OSError as error:
             raise ConfigurationError(f"cannot write {folder}: {error.strerror}") from None
         try:

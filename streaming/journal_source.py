@@ -31,15 +31,20 @@ class JournalSource:
     Args:
         folder: of the session.
         start_sample: where to begin.
-        rest: what follows the journal's audio; its samples are counted from there.
+        rest: the input of the session from a second on that the journal has; what follows the
+            journal's audio is taken of it.
+        rest_from: the session's number of its first sample.
     """
 
     live = False
 
-    def __init__(self, folder: Path, start_sample: int, rest: Source | None = None) -> None:
+    def __init__(
+        self, folder: Path, start_sample: int, rest: Source | None = None, rest_from: int = 0
+    ) -> None:
         self._files = audio_files(folder)
         self._start_sample = start_sample
         self._rest = rest
+        self._rest_from = rest_from
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -61,12 +66,17 @@ class JournalSource:
             for chunk in _chunks(file, end):
                 yield chunk if chunk.start_sample == end else replace(chunk, gap_reason=LOST)
                 end = chunk.end_sample
-        shift = max((file.end_sample for file in self._files), default=0)
-        if self._rest is not None:
-            async for item in self._rest:
-                if isinstance(item, AudioChunk):
-                    item = replace(item, start_sample=item.start_sample + shift)
-                yield item
+        if self._rest is None:
+            return
+        known = max((file.end_sample for file in self._files), default=0)
+        async for item in self._rest:
+            if isinstance(item, AudioChunk):
+                start = item.start_sample + self._rest_from
+                before = max(0, known - start)
+                if before >= len(item.samples):
+                    continue
+                item = replace(item, samples=item.samples[before:], start_sample=start + before)
+            yield item
 
 
 def _chunks(file: AudioFile, start_sample: int) -> Iterator[AudioChunk]:

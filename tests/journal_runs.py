@@ -116,10 +116,11 @@ def go_on(
     journal = Journal.reopen(folder)
     state = journal.recovered
     assert state is not None
-    rest = None
+    rest, rest_from = None, 0
     if audio is not None:
-        rest = ScriptedSource(chunks_of(audio[journal.audio_end :]))
-    source = ReplaySource(JournalSource(folder, state.needed_from, rest), state.marks)
+        rest_from = journal.audio_end // 2
+        rest = ScriptedSource(chunks_of(audio[rest_from:]))
+    source = ReplaySource(JournalSource(folder, state.needed_from, rest, rest_from), state.marks)
 
     async def run() -> list[Event]:
         told = []
