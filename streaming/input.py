@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -44,10 +45,18 @@ class Input:
     Args:
         source: where the audio comes from.
         stall_s: how long it may give nothing if it is live; None where nobody waits.
+        hear: sees the audio before whoever iterates does.
     """
 
-    def __init__(self, source: Source, *, stall_s: float | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        stall_s: float | None = None,
+        hear: Callable[[AudioChunk], None] | None = None,
+    ) -> None:
         self.source = source
+        self._hear = hear
         self._stall_s = stall_s
         self._check = InputCheck()
         self._items: AsyncIterator[SourceItem] | None = None
@@ -103,13 +112,20 @@ class Input:
         return self._stopped
 
     def __aiter__(self) -> AsyncIterator[SourceItem]:
-        self._reading = self._read()
+        self._reading = self._read() if self._hear is None else self._tapped(self._hear)
         return self._reading
 
     async def aclose(self) -> None:
         """Stop reading the source, in the middle if need be."""
         if self._reading is not None:
             await self._reading.aclose()
+
+    async def _tapped(self, hear: Callable[[AudioChunk], None]) -> AsyncGenerator[SourceItem, None]:
+        async with aclosing(self._read()) as items:
+            async for item in items:
+                if isinstance(item, AudioChunk):
+                    hear(item)
+                yield item
 
     async def _read(self) -> AsyncGenerator[SourceItem, None]:
         discarded = False

@@ -18,6 +18,7 @@ from .delivery import SINK_LIMIT_S, Delivery
 from .errors import ConfigurationError, SourceError, StreamingError
 from .events import Event, Notice, SessionStarted
 from .input import STALL_S, Input
+from .journal import Journal
 from .leaving import leaving
 from .live import drive_live
 from .passes import Passes, Refinements, Work, abandoned_at_exit
@@ -62,6 +63,9 @@ class Pipeline:
         session: its opaque, unique name; a fresh one otherwise.
         sink_limit_s: how long one sink may hold up the others, where audio cannot wait.
         stall_s: how long a live source may give nothing before its utterance is closed.
+        journal: has every event before the sinks do, and the audio before the session does. A
+            session that a former run began goes on, under its name, where the journal ends;
+            ``source`` is then a `streaming.journal_source.JournalSource`.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Pipeline:
         session: str | None = None,
         sink_limit_s: float = SINK_LIMIT_S,
         stall_s: float = STALL_S,
+        journal: Journal | None = None,
     ) -> None:
         if pass_cost_s is not None and pace != "simulated":
             raise ConfigurationError("--pass-cost needs --pace simulated")
@@ -100,7 +105,12 @@ class Pipeline:
             for each, owned in ((worker, owns_worker), (final_worker, owns_final_worker))
             if each is not None and owned
         ]
-        self._input = Input(source, stall_s=stall_s if pace == "realtime" else None)
+        self._journal = journal
+        self._input = Input(
+            source,
+            stall_s=stall_s if pace == "realtime" else None,
+            hear=None if journal is None else journal.hear,
+        )
         self._stack = AsyncExitStack()
         self._backend: Backend | None = None
         self._session: Session | None = None
@@ -126,6 +136,9 @@ class Pipeline:
                 self.pace != "realtime" or self._final_worker.loaded.done()
             ):
                 await self._final_worker.ready()
+            if self._journal is not None:
+                self._journal.report = self.say
+                await stack.enter_async_context(self._journal)
             self._delivery.limit_s = self._sink_limit_s if self.live else None
             await stack.enter_async_context(self._delivery)
             self._stack = stack.pop_all()
@@ -177,12 +190,12 @@ class Pipeline:
             ):
                 async for event in driven:
                     clock_s = event.clock_s
-                    await self._delivery.write(event)
+                    await self._write(event)
                     yield event
         except StreamingError as error:
             if not self._delivery.over:
                 for event in session.end(clock_s, error):
-                    await self._delivery.write(event)
+                    await self._write(event)
                     yield event
             raise
         for failed in (self._input.error, self._delivery.error):
@@ -190,6 +203,8 @@ class Pipeline:
                 raise failed
         if session.refiner is not None and session.refiner.error is not None:
             raise session.refiner.error
+        if self._journal is not None and self._journal.error is not None:
+            raise self._journal.error
 
     @property
     def label(self) -> str:
@@ -245,6 +260,7 @@ class Pipeline:
         backend = self._backend
         if backend is None:
             raise RuntimeError("use the pipeline as an async context manager")
+        restored = None if self._journal is None else self._journal.recovered
         fixed = self._pass_cost_s is not None
         started = SessionStarted(
             session=self._name,
@@ -257,6 +273,8 @@ class Pipeline:
             language=self._parts.options.language,
             options=self._described(),
         )
+        if restored is not None:
+            started = restored.started
         parts = self._parts
         if not backend.multilingual and parts.options.language is None:
             parts = replace(parts, options=replace(parts.options, language="en"))
@@ -271,6 +289,7 @@ class Pipeline:
             started=started,
             refiner=refiner,
             timed=self.pace != "fast",
+            restored=restored,
         )
 
     def _described(self) -> dict[str, Any]:
@@ -288,3 +307,8 @@ class Pipeline:
         if self.pace == "fast":
             return drive_fast(session, self._input, works)
         return drive_live(session, self._input, works, live=self._source.live)
+
+    async def _write(self, event: Event) -> None:
+        if self._journal is not None:
+            self._journal.tell(event)
+        await self._delivery.write(event)

@@ -150,6 +150,8 @@ class Refiner:
             return self._refuse(event, f"{_MOST_WAITING} others wait for the final model")
         if utterance.start_sample < self._ring.start_sample:
             return self._refuse(event, "it is longer than the audio that is kept")
+        if utterance.start_sample >= self._ring.end_sample:
+            return self._refuse(event, "its audio is lost")
         self._waiting.append(utterance)
         return []
 

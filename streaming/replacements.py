@@ -187,6 +187,10 @@ class Rewriter:
         self._waiting: list[Word] = []
         """What it has committed besides, as it was heard."""
 
+    def restore(self, said: Sequence[Word]) -> None:
+        """Go on in an utterance that has committed these words already, as they were seen."""
+        self._said = list(said)
+
     def push(self, event: Event) -> Iterator[Event]:
         """What becomes of an event."""
         if isinstance(event, Committed):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +25,8 @@ class SegmentStart:
     """Where it begins, pre-roll included."""
     known_at_sample: int
     """End of the frame that settled it."""
+    told: bool = False
+    """Settled in a former run, which told of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,8 @@ class SegmentEnd:
     known_at_sample: int
     """End of the frame that settled it."""
     reason: FinalReason
+    told: bool = False
+    """Settled in a former run, which told of it."""
 
 
 SegmentEdge = SegmentStart | SegmentEnd
@@ -71,6 +77,8 @@ class Segmenter:
         self._min_silence = samples_from_seconds(options.min_silence_s)
         self._pre_roll = samples_from_seconds(options.pre_roll_s)
         self._frame = np.zeros(vad.frame_samples, np.float32)
+        self._told: deque[SegmentEdge] = deque()
+        self._told_until = start_sample
         self.reset(start_sample)
 
     def reset(self, start_sample: int) -> None:
@@ -85,6 +93,25 @@ class Segmenter:
         self._in_speech = False
         self._utterance_start = start_sample
         self._earliest_start = start_sample
+
+    def restore(self, told: Sequence[SegmentEdge], told_until: int, silent_from: int) -> None:
+        """Go on from what a former run told, right after `reset`.
+
+        These edges come when their audio does; the detector hears nothing before the last of
+        them is there and ``told_until`` is reached.
+
+        Args:
+            told: in order; they may reach over later stretches.
+            told_until: sample from which on nothing was told.
+            silent_from: the next segment cannot start before it, if none runs or was told.
+        """
+        self._told.extend(told)
+        self._told_until = max([told_until, *(edge.known_at_sample for edge in told)])
+        if told and isinstance(told[-1], SegmentStart):  # speech was heard that long at least
+            heard = told[-1].at_sample + self._pre_roll + self._min_speech
+            self._told_until = max(self._told_until, heard)
+        if not told:
+            self._earliest_start = max(self._earliest_start, silent_from)
 
     @property
     def in_speech(self) -> bool:
@@ -107,8 +134,9 @@ class Segmenter:
 
     def push(self, samples: Samples) -> list[SegmentEdge]:
         """Append audio, float32 of shape ``(n,)``; returns the edges it settles, in order."""
-        edges: list[SegmentEdge] = []
-        taken = 0
+        taken = min(len(samples), max(0, self._told_until - self._frame_start))
+        self._frame_start += taken
+        edges = self._recall(self._frame_start)
         while taken < len(samples):
             piece = samples[taken : taken + len(self._frame) - self._filled]
             self._frame[self._filled : self._filled + len(piece)] = piece
@@ -140,9 +168,14 @@ class Segmenter:
         begin with the next sample.
         """
         end = self._frame_start + self._filled
+        if reason == "end_of_stream":  # nor is there audio of what else was told
+            self._told = deque(
+                replace(edge, at_sample=min(edge.at_sample, end)) for edge in self._told
+            )
+        edges = self._recall(end, reason)
         if self._heard:
             self._speech_end = end
-        edges: list[SegmentEdge] = []
+        self._speech_end = min(self._speech_end, end)
         if self._heard and self._candidate is not None:
             edges.append(self._start(self._candidate, end))
         if self._in_speech:
@@ -151,6 +184,27 @@ class Segmenter:
         self._heard = False
         self._frame_start = end
         self._filled = 0
+        return edges
+
+    def _recall(self, position: int, ending: FinalReason | None = None) -> list[SegmentEdge]:
+        """The told edges that are due at a position, or where a stretch ends there."""
+        edges: list[SegmentEdge] = []
+        while self._told:
+            edge = self._told[0]
+            if (edge.known_at_sample if ending is None else edge.at_sample) > position:
+                break
+            self._told.popleft()
+            # Some of the audio that it is about may be lost.
+            at = max(edge.at_sample, self._earliest_start)
+            self._in_speech = isinstance(edge, SegmentStart)
+            if isinstance(edge, SegmentStart):
+                edges.append(replace(edge, at_sample=at))
+                self._utterance_start, self._speech_end = at, self._told_until
+            else:
+                edges.append(replace(edge, at_sample=at, reason=ending or edge.reason))
+                self._speech_end = self._earliest_start = at
+        if ending is not None and not self._told:
+            self._told_until = position
         return edges
 
     def _hear(self, probability: float) -> list[SegmentEdge]:

@@ -8,6 +8,7 @@ it asks for wherever it likes and hands back what they heard. The drivers (`live
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,6 +29,7 @@ from .events import (
     AudioDropped,
     Committed,
     Event,
+    Final,
     FinalReason,
     Flushed,
     Notice,
@@ -50,6 +52,7 @@ from .protocols import (
     VoiceActivityDetector,
     Window,
 )
+from .recovery import Recovered
 from .refiner import Refiner
 from .replacements import Replacements, Rewriter
 from .ring_buffer import RingBuffer
@@ -67,6 +70,8 @@ _ZERO_FILL_SAMPLES = SAMPLE_RATE
 """Gaps up to this are filled with silence; longer ones end the utterance."""
 _LONGEST_PAUSE_SAMPLES = samples_from_seconds(15.0)
 """A pause this long ends an utterance in any case; its audio has to be kept meanwhile."""
+_REFINED_SAMPLES = samples_from_seconds(0.25)
+"""Audio behind an utterance that the final model hears as well, and a bit."""
 _MAX_CLOSED = 8
 """Finished utterances that may wait for their last pass."""
 
@@ -110,6 +115,7 @@ class _Stretch:
 
     def __init__(self, number: int, start_sample: int, n_mels: int, capacity_s: float) -> None:
         self.number = number
+        self.start_sample = start_sample
         self.ring = RingBuffer(samples_from_seconds(capacity_s), start_sample)
         self.mel = IncrementalMel(n_mels, int(capacity_s * 100), start_sample)
 
@@ -160,6 +166,9 @@ class Session:
         started: the first event, without stamps; its ``session`` names the session.
         refiner: has utterances heard again; it is told of all audio and of every event.
         timed: False where the clock is not that of the audio, and no delay means anything.
+        restored: what a former run of this session told before it was stopped; this one goes on
+            from there, with the audio from ``needed_from`` on and its marks. ``started`` is that
+            run's.
     """
 
     def __init__(
@@ -170,6 +179,7 @@ class Session:
         started: SessionStarted,
         refiner: Refiner | None = None,
         timed: bool = True,
+        restored: Recovered | None = None,
     ) -> None:
         self._started = started
         self.refiner = refiner
@@ -181,7 +191,8 @@ class Session:
         self._frame_samples = parts.vad.frame_samples
         self._segmenter = Segmenter(parts.vad, parts.vad_options, endpoint)
         self._capacity_s = seconds(self._transcriber.limit_samples) + _BACKLOG_S
-        self._stretch = _Stretch(0, 0, n_mels, self._capacity_s)
+        first = 0 if restored is None else restored.needed_from
+        self._stretch = _Stretch(0, first, n_mels, self._capacity_s)
         self._stretches = {0: self._stretch}
         self._rewriter = None if parts.replacements is None else Rewriter(parts.replacements)
         self._seq = 0
@@ -194,13 +205,27 @@ class Session:
         self._told: list[Notice] = []
         """Notices that wait for the next event."""
         self._clock_s = 0.0
+        self._clock_from_s = 0.0
+        self._told: set[tuple[int, int]] = set()
+        """Gaps that a former run told of, and flushes as gaps without length."""
+        self._told_until = 0
+        """Audio that a former run told of; there may be less of it now."""
+        self._unrefined: deque[Final] = deque()
+        """Finals of a former run whose audio the refiner is still to be given."""
         self.metrics = SessionMetrics(timed=timed)
+        self._restored = restored
+        if restored is not None:
+            self._restore(restored)
 
     # -- audio in ---------------------------------------------------------------------------
 
     def start(self, clock_s: float = 0.0) -> list[Event]:
         """Open the session; call once, first."""
-        return self._stamp([self._started], clock_s)
+        if self._restored is None:
+            return self._stamp([self._started], clock_s)
+        at_s, self._restored = seconds(self._restored.told_until), None
+        message = f"the session goes on from {at_s:.1f} s"
+        return self._stamp([Notice(code="resumed", message=message)], clock_s)
 
     def take(self, item: SourceItem, clock_s: float) -> list[Event]:
         """Take a piece of what the source yields, as `feed`, `flush` and `configure` do."""
@@ -222,6 +247,7 @@ class Session:
         self._push(chunk.samples, events)
         if self.refiner is not None:
             events += self.refiner.feed(chunk)
+            events += self._refine_told(chunk.end_sample - _REFINED_SAMPLES)
         return self._stamp(events, clock_s)
 
     def flush(self, clock_s: float, reason: FinalReason = "flush") -> list[Event]:
@@ -242,7 +268,18 @@ class Session:
     def finish(self, clock_s: float) -> list[Event]:
         """The input has ended. Passes may still be due; then comes `end`."""
         self._finished = True
-        return self.flush(clock_s, "end_of_stream")
+        events = self._refine_told(math.inf)
+        if self.audio_end < self._told_until:
+            events.append(
+                AudioDropped(
+                    start_s=seconds(self.audio_end),
+                    end_s=seconds(self._told_until),
+                    reason="lost",
+                    start_sample=self.audio_end,
+                    end_sample=self._told_until,
+                )
+            )
+        return self._stamp(events, clock_s) + self.flush(clock_s, "end_of_stream")
 
     def end(self, clock_s: float, error: StreamingError | None = None) -> list[Event]:
         """Close the session: what went wrong, totals, and the last event."""
@@ -373,6 +410,31 @@ class Session:
 
     # -- inside ---------------------------------------------------------------------------------
 
+    def _restore(self, state: Recovered) -> None:
+        as_heard = self._rewriter is None
+        self._transcriber.restore(state, as_heard=as_heard)
+        self._segmenter.reset(state.needed_from)
+        self._segmenter.restore(state.edges, state.told_until, state.silent_from)
+        if self._rewriter is not None:
+            self._rewriter.restore(state.said)
+        self._told = set(map(_span, state.marks))
+        if self.refiner is not None:
+            # Without words it only tells where it ended.
+            self.refiner.push(Final(end_s=state.refined_until_s))
+            self._unrefined.extend(state.unrefined)
+        self._seq = state.next_seq
+        self._clock_from_s = state.clock_s
+        self._heard_until = self._told_until = state.heard_until
+        self._overloaded = state.overloaded
+
+    def _refine_told(self, until_sample: float) -> list[Event]:
+        """Give the refiner what a former run left to it, once their audio is there."""
+        events: list[Event] = []
+        while self._unrefined and samples_from_seconds(self._unrefined[0].end_s) <= until_sample:
+            assert self.refiner is not None
+            events += self.refiner.push(self._unrefined.popleft())
+        return events
+
     def _close_gap(self, chunk: AudioChunk) -> list[Event]:
         missing = chunk.start_sample - self.audio_end
         if missing < 0:
@@ -409,9 +471,11 @@ class Session:
         for mark in marks:
             if isinstance(mark, SegmentStart):
                 if not goes_on:  # after a split the transcriber has the next utterance already
-                    events.append(SpeechStarted(at_s=seconds(mark.at_sample)))
+                    if not mark.told:
+                        events.append(SpeechStarted(at_s=seconds(mark.at_sample)))
                     self._heard_until = max(self._heard_until, mark.at_sample)
-                    self._transcriber.open(mark.at_sample, self._stretch.number)
+                    stretch = self._stretch
+                    self._transcriber.open(mark.at_sample, stretch.number, stretch.start_sample)
                 goes_on = False
             elif mark.reason == "max_length":
                 cut, more = self._transcriber.split(mark.at_sample)
@@ -419,7 +483,8 @@ class Session:
                 events.extend(more)
                 goes_on = True
             else:
-                events.append(SpeechEnded(at_s=seconds(mark.at_sample)))
+                if not mark.told:
+                    events.append(SpeechEnded(at_s=seconds(mark.at_sample)))
                 until = min(mark.at_sample + TAIL_SAMPLES, self._stretch.decodable_until)
                 events.extend(self._transcriber.close(mark.at_sample, until, mark.reason))
 
@@ -458,9 +523,15 @@ class Session:
             events, self._told = [*self._told, *events], []
         if self.refiner is not None:
             events = [each for event in events for each in (event, *self.refiner.push(event))]
+        if self._told:
+            events = [
+                event
+                for event in events
+                if not (isinstance(event, Flushed | AudioDropped) and _span(event) in self._told)
+            ]
         if self._rewriter is not None:  # last: the model and its refiner know what was heard
             events = [each for event in events for each in self._rewriter.push(event)]
-        self._clock_s = clock_s
+        self._clock_s = clock_s = clock_s + self._clock_from_s
         stamped = []
         for event in events:
             if isinstance(event, Committed):
@@ -471,3 +542,9 @@ class Session:
             )
             self._seq += 1
         return stamped
+
+
+def _span(mark: Flushed | AudioDropped) -> tuple[int, int]:
+    if isinstance(mark, Flushed):
+        return mark.at_sample, mark.at_sample
+    return mark.start_sample, mark.end_sample

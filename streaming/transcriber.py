@@ -21,6 +21,7 @@ from .context import CONTEXT_GAP_S, context_of, parrots
 from .events import Committed, Event, Final, FinalReason, Partial, Word, text_of
 from .options import TranscriberOptions
 from .protocols import Commit, CommitPolicy, Hypothesis, TrimPolicy
+from .recovery import Recovered
 from .seam import seam
 from .words import ends_sentence
 
@@ -120,10 +121,12 @@ class _Utterance:
     """A word waits that had ended a chunk before the newest pass did, and the policy disputes."""
     looped: bool = False
     """The newest pass looped and a careful one is due."""
+    known_until: int = 0
+    """A former run has committed what was said up to here."""
 
     @property
     def heard_until(self) -> int:
-        return self.latest.end_sample if self.latest else self.start_sample
+        return self.latest.end_sample if self.latest else max(self.start_sample, self.known_until)
 
     @property
     def covered(self) -> bool:
@@ -163,17 +166,65 @@ class Transcriber:
         self._recent: deque[Word] = deque(maxlen=_RECENT_WORDS)
         self._n_committed = 0
         self._context_from_s = 0.0
+        self._unforced_until_s = 0.0
+        """Committed words before this are as they were seen, not as they were heard: they are
+        found again in a hypothesis, but not forced on it."""
+        self._restored: Recovered | None = None
+        """Awaits the utterance that a former run has begun."""
+
+    # -- a former run ---------------------------------------------------------------------
+
+    def restore(self, state: Recovered, *, as_heard: bool) -> None:
+        """Go on where a former run of the session was stopped; before anything else.
+
+        What it has committed of the utterance that opens next stays, and the new words come
+        behind it.
+
+        Args:
+            state: what it told.
+            as_heard: whether the words it told are those that the model heard; not where they
+                were replaced.
+        """
+        self._recent.extend(state.words)
+        self._numbers = state.utterance
+        self._language = self._options.language or state.language or None
+        if state.words and not as_heard:
+            self._unforced_until_s = self._context_from_s = state.words[-1].end_s
+        if state.edges:
+            self._restored = state
+
+    def _go_on(self, utterance: _Utterance, state: Recovered, first_sample: int) -> None:
+        """Make a fresh utterance the one that a former run has begun."""
+        if state.shown:
+            utterance.number = self._number(utterance)
+            utterance.words.extend(state.said)
+        if state.said:
+            utterance.language = state.language or utterance.language
+        # Speech may have gone on from the utterance before, whose last words are context.
+        words = [w for w in state.words if samples_from_seconds(w.start_s) >= state.speech_start]
+        known = samples_from_seconds(words[-1].end_s) if words else 0
+        utterance.known_until = max(utterance.start_sample, known)
+        if words:
+            start_s, until_s = seconds(state.speech_start), seconds(utterance.known_until)
+            if until_s - start_s > self._options.window_s:  # it would have been trimmed
+                keep_from_s = until_s - self._options.left_context_s
+                start_s = next((w.start_s for w in words if w.start_s >= keep_from_s), until_s)
+            utterance.window_start = samples_from_seconds(start_s)
+        utterance.window_start = max(utterance.window_start, first_sample)
 
     # -- what the segmenter found ---------------------------------------------------------
 
-    def open(self, at_sample: int, stretch: int) -> None:
-        """Speech starts."""
+    def open(self, at_sample: int, stretch: int, first_sample: int = 0) -> None:
+        """Speech starts, in a stretch of audio that begins with ``first_sample``."""
         at_s = seconds(at_sample)
         if self._recent and at_s - self._recent[-1].end_s > CONTEXT_GAP_S:
             self._context_from_s = at_s
         self._open = _Utterance(
             stretch, at_sample, at_sample, self._options, self._options.language
         )
+        if self._restored is not None:
+            self._go_on(self._open, self._restored, first_sample)
+            self._restored = None
 
     def configure(self, options: TranscriberOptions, at_sample: int) -> None:
         """Hear utterances after ``at_sample`` in another way; see `Configure`. None may be open."""
@@ -289,7 +340,7 @@ class Transcriber:
             seconds(done.start_sample),
             done.end_sample,
             hypothesis.words,
-            hypothesis.n_forced,
+            hypothesis.n_forced if self._forces(done.start_sample) else None,
             self._n_committed,
         )
         fresh = (
@@ -373,7 +424,7 @@ class Transcriber:
             start_sample=start,
             end_sample=end,
             context=context_of(before, end - start),
-            prefix=self._inside(seconds(start)),
+            prefix=self._inside(seconds(start)) if self._forces(start) else (),
             options=utterance.options,
             language=utterance.language or (None if detect else self._language),
             fallback_language=self._language,
@@ -389,6 +440,10 @@ class Transcriber:
         if utterance.latest is None or utterance.looped:
             return _SOON_S
         return seconds(self.cadence.chunk_samples)  # then the next pass is due
+
+    def _forces(self, start_sample: int) -> bool:
+        """Whether a window that starts there has only words in it that were heard like that."""
+        return seconds(start_sample) >= self._unforced_until_s
 
     def _inside(self, start_s: float) -> tuple[Word, ...]:
         """Committed words whose audio is in a window that starts at ``start_s``."""

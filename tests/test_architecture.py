@@ -36,6 +36,7 @@ PURE = (
     "streaming.vad",
     "streaming.segmenter",
     "streaming.transcriber",
+    "streaming.recovery",
     "streaming.refiner",
     "streaming.replacements",
     "streaming.word_files",

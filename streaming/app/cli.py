@@ -77,6 +77,10 @@ def _command(argv: Sequence[str]) -> tuple[Callable[[Sequence[str]], int], Seque
         from .serve_command import serve_command
 
         return serve_command, argv[1:]
+    if name == "resume":
+        from .resume_command import resume_command
+
+        return resume_command, argv[1:]
     if name == "doctor":
         from .doctor_command import doctor_command
 

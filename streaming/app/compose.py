@@ -19,6 +19,7 @@ from ..backends.pool import BackendPool
 from ..errors import ConfigurationError
 from ..events import Event
 from ..group import PipelineGroup
+from ..journal import Journal
 from ..models import Ct2Store, ModelStore, Progress, is_ggml
 from ..pipeline import Pipeline
 from ..protocols import Backend, Sink, Source
@@ -170,6 +171,7 @@ def make_pipeline(
     worker: BackendPool | None = None,
     final_worker: BackendPool | None = None,
     session: str | None = None,
+    journal: Journal | None = None,
 ) -> Pipeline:
     """A pipeline with its own workers, or on those that are shared.
 
@@ -180,6 +182,7 @@ def make_pipeline(
         worker: a pool for the model.
         final_worker: the same for the final model.
         session: name of the session; a fresh one otherwise.
+        journal: keeps it on disk.
 
     Raises:
         ConfigurationError: a choice that cannot work.
@@ -195,6 +198,7 @@ def make_pipeline(
         final_worker=final_worker or make_final_worker(settings),
         owns_final_worker=final_worker is None,
         session=session,
+        journal=journal,
     )
 
 
@@ -205,6 +209,7 @@ def make_run(
     sinks: Sequence[Sink],
     worker: BackendPool,
     final_worker: BackendPool | None = None,
+    journals: Mapping[str, Journal] | None = None,
 ) -> PipelineGroup:
     """A session for each source, with its label, on one model.
 
@@ -214,6 +219,7 @@ def make_run(
         sinks: for the events of all.
         worker: a pool for the model.
         final_worker: the same for the final model.
+        journals: by label, if the sessions are kept on disk.
 
     Raises:
         ConfigurationError: a choice that cannot work.
@@ -224,6 +230,7 @@ def make_run(
             replace(settings, label=label),
             worker=worker,
             final_worker=final_worker,
+            journal=None if journals is None else journals[label],
         )
         for label, source in sources.items()
     ]

@@ -15,6 +15,7 @@ from ..events import Notice
 from ..group import PipelineGroup
 from .compose import make_run
 from .inputs import add_input_options, make_sources
+from .journals import add_journal_options, make_journals
 from .options import CommandParser, add_run_options, files_read, finite_number, settings_from
 from .outputs import add_output_options, check_paths, make_sinks, mqtt_files
 from .progress import command_workers
@@ -24,10 +25,11 @@ __all__ = ["transcribe_command"]
 
 _USAGE = """stream-transcribe [options] FILE|URL|-
        stream-transcribe [options] --mic|--loopback
-       stream-transcribe serve|models|evaluate|devices|doctor --help"""
+       stream-transcribe serve|resume|models|evaluate|devices|doctor --help"""
 _EPILOG = """\
 subcommands:
   serve                 live captions for many people, on a web page and over WebSockets
+  resume DIR            go on with what --journal DIR keeps of runs that were cut off
   models                list, fetch, check, locate or quantize models
   evaluate AUDIO REF    word error rate, delays and real-time factor
   devices               list microphones, and outputs whose sound can be recorded
@@ -53,6 +55,7 @@ def transcribe_command(argv: Sequence[str]) -> int:
     named = [] if arguments.input is None else [arguments.input]
     read = [*named, *files_read(arguments), *mqtt_files(arguments).values()]
     check_paths(read, [*arguments.output, *kept.paths])
+    journals = make_journals(arguments, settings, list(kept.sources))
     sinks = make_sinks(arguments, list(kept.sources))
     with command_workers(settings) as (worker, final_worker):
         run = make_run(
@@ -61,6 +64,7 @@ def transcribe_command(argv: Sequence[str]) -> int:
             sinks=[*sinks, *kept.logs],
             worker=worker,
             final_worker=final_worker,
+            journals=journals,
         )
         view = next(sink for sink in sinks if isinstance(sink, TerminalSink | NoticesSink))
         for label, status in run.statuses():
@@ -89,6 +93,7 @@ def _parser() -> CommandParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and more messages")
     add_input_options(parser)
     add_output_options(parser)
+    add_journal_options(parser)
     pace = parser.add_argument_group("pace")
     pace.add_argument(
         "--pace",
