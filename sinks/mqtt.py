@@ -39,6 +39,7 @@ from streaming.events import (
     Final,
     Notice,
     Partial,
+    PassDone,
     SpeechEnded,
     SpeechStarted,
     Stats,
@@ -59,6 +60,7 @@ _FAILED_S, _CANCELLED_S = 0.5, 0.1
 """How long a run that failed or was cancelled sends what waits."""
 _RANKS = {
     Partial: Rank.PASSING,
+    PassDone: Rank.PASSING,
     Stats: Rank.PASSING,
     SpeechStarted: Rank.TELLING,
     SpeechEnded: Rank.TELLING,

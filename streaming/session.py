@@ -39,6 +39,7 @@ from .events import (
 from .mel import IncrementalMel
 from .metrics import SessionMetrics
 from .options import Configure, TranscriberOptions, VadOptions
+from .pass_log import Cost, PassLog
 from .protocols import (
     Activity,
     CommitPolicy,
@@ -87,6 +88,8 @@ class SessionParts:
     label: str = ""
     replacements: Replacements | None = None
     """Words that nobody gets to see as they are heard."""
+    trace: bool = False
+    """Say of every pass what it covered, cost and decided: `PassDone`."""
     described: dict[str, Any] = field(default_factory=dict)
     """Options as the ``session_started`` event shows them."""
 
@@ -184,6 +187,7 @@ class Session:
         self._stretch = _Stretch(0, 0, n_mels, self._capacity_s)
         self._stretches = {0: self._stretch}
         self._rewriter = None if parts.replacements is None else Rewriter(parts.replacements)
+        self._pass_log = PassLog(started.session, traced=parts.trace)
         self._seq = 0
         self._heard_until = 0
         self._overloaded = False
@@ -282,6 +286,8 @@ class Session:
             self._stretch.decodable_until, speech_end=self._segmenter.pause_start
         )
         self._decoding = due is not None
+        if due is not None:
+            self._pass_log.asked(self._clock_s)
         return due
 
     def window(self, due: Pass) -> Window:
@@ -314,6 +320,7 @@ class Session:
     ) -> list[Event]:
         """Take what a pass heard, what it cost, and how long it waited for other sessions'."""
         self._decoding = False
+        utterance = self._transcriber.number_out
         events, cut = self._transcriber.complete(done, hypothesis)
         if cut is not None:
             self._segmenter.cut(cut)
@@ -321,6 +328,8 @@ class Session:
         self._heard_until = max(self._heard_until, done.end_sample)
         backlog = 0 if self._finished else max(0, self.audio_end - self._heard_until)
         self.metrics.pass_done(compute_s, backlog_s=seconds(backlog), queue_s=queue_s)
+        cost = Cost(compute_s, queue_s, clock_s)
+        events += self._pass_log.done(done, hypothesis, events, utterance, cost)
         if not self._finished:
             events += self._watch_load(backlog)
         self._forget_stretches()
