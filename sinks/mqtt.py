@@ -39,6 +39,7 @@ from streaming.events import (
     Final,
     Notice,
     Partial,
+    PassDone,
     SpeechEnded,
     SpeechStarted,
     Stats,
@@ -61,6 +62,7 @@ _LEAVE_S = 5.0
 """For the goodbye after that, and more."""
 _RANKS = {
     Partial: Rank.PASSING,
+    PassDone: Rank.PASSING,
     Stats: Rank.PASSING,
     SpeechStarted: Rank.TELLING,
     SpeechEnded: Rank.TELLING,

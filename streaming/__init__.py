@@ -5,7 +5,7 @@
     values       audio, events, words, options, errors
     contracts    protocols: Source Sink Backend VoiceActivityDetector *Policy
     stages       ring_buffer, mel, vad, segmenter, transcriber (seam, cadence), refiner: pure
-    session      the stages as one, still pure
+    session      the stages as one, still pure; pass_log, what it writes down of its passes
     passes       what a session decodes, on the live model and on a final one
     replacements words replaced or masked in what a session says
     input        a source under the program's wishes; channel, what waits behind it
@@ -38,6 +38,7 @@ from .events import (
     Flushed,
     Notice,
     Partial,
+    PassDone,
     Refined,
     SessionEnded,
     SessionStarted,
@@ -72,6 +73,7 @@ __all__ = [
     "Flushed",
     "Notice",
     "Partial",
+    "PassDone",
     "Pipeline",
     "PipelineGroup",
     "Refined",

@@ -26,6 +26,7 @@ __all__ = [
     "Flushed",
     "Notice",
     "Partial",
+    "PassDone",
     "Refined",
     "SessionEnded",
     "SessionStarted",
@@ -217,6 +218,45 @@ class Notice(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PassDone(Event):
+    """What one pass of the model covered, what it cost and what came of it.
+
+    Only in a session that was asked to trace its passes (``session_started.options`` has
+    ``trace``). It follows the text that the pass led to; ``clock_s`` is when the pass was done.
+    """
+
+    type: ClassVar[str] = "pass_done"
+
+    start_s: float = 0.0
+    """Where the audio that it decoded starts."""
+    end_s: float = 0.0
+    """And where it ends."""
+    asked_s: float = 0.0
+    """Stream time at which the pass was due and was asked for."""
+    compute_s: float = 0.0
+    queue_s: float = 0.0
+    """How long it waited for other sessions' passes. Not part of ``compute_s``."""
+    utterance: int = -1
+    """Number of the utterance it was for; -1 while nothing of it has been shown."""
+    n_prefix: int = 0
+    """Committed words inside its audio, which it was told of."""
+    context_chars: int = 0
+    """Length of the committed text before its audio that it was given."""
+    careful: bool = False
+    """A second try, after a pass that looped."""
+    language: str = ""
+    n_words: int = 0
+    """Words heard; those of the prefix are among them where the backend repeats it."""
+    n_committed: int = 0
+    """Words that it made certain at once, before any are replaced. The last ones of an utterance
+    that was heard to its end before its pause was long enough are committed by the pause."""
+    n_tentative: int = 0
+    """Words that it left uncertain and that were shown."""
+    looped: bool = False
+    """It repeated itself, or its context, and counts for nothing if a second try follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats(Event):
     """Totals of the session so far. Plain delays are commit delays; all in seconds.
 
@@ -266,6 +306,7 @@ _TYPES: dict[str, type[Event]] = {
         AudioDropped,
         Flushed,
         Notice,
+        PassDone,
         Stats,
         SessionEnded,
     )

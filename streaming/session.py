@@ -41,6 +41,7 @@ from .events import (
 from .mel import IncrementalMel
 from .metrics import SessionMetrics
 from .options import Configure, TranscriberOptions, VadOptions
+from .pass_log import Cost, PassLog
 from .protocols import (
     Activity,
     CommitPolicy,
@@ -92,6 +93,8 @@ class SessionParts:
     label: str = ""
     replacements: Replacements | None = None
     """Words that nobody gets to see as they are heard."""
+    trace: bool = False
+    """Say of every pass what it covered, cost and decided: `PassDone`."""
     described: dict[str, Any] = field(default_factory=dict)
     """Options as the ``session_started`` event shows them."""
 
@@ -195,6 +198,7 @@ class Session:
         self._stretch = _Stretch(0, first, n_mels, self._capacity_s)
         self._stretches = {0: self._stretch}
         self._rewriter = None if parts.replacements is None else Rewriter(parts.replacements)
+        self._pass_log = PassLog(started.session, traced=parts.trace)
         self._seq = 0
         self._heard_until = 0
         self._overloaded = False
@@ -202,7 +206,7 @@ class Session:
         self._finished = False
         self.ended = False
         """The last event has been said."""
-        self._told: list[Notice] = []
+        self._noted: list[Notice] = []
         """Notices that wait for the next event."""
         self._clock_s = 0.0
         self._clock_from_s = 0.0
@@ -296,7 +300,7 @@ class Session:
 
     def tell(self, notice: Notice) -> None:
         """Put a notice before the next event; there is one until the session has `ended`."""
-        self._told.append(notice)
+        self._noted.append(notice)
 
     def say(self, events: list[Event], clock_s: float) -> list[Event]:
         """Put a driver's events in order among the session's."""
@@ -328,6 +332,8 @@ class Session:
             self._stretch.decodable_until, speech_end=self._segmenter.pause_start
         )
         self._decoding = due is not None
+        if due is not None:
+            self._pass_log.asked(self._clock_s)
         return due
 
     def window(self, due: Pass) -> Window:
@@ -360,6 +366,7 @@ class Session:
     ) -> list[Event]:
         """Take what a pass heard, what it cost, and how long it waited for other sessions'."""
         self._decoding = False
+        utterance = self._transcriber.number_out
         events, cut = self._transcriber.complete(done, hypothesis)
         if cut is not None:
             self._segmenter.cut(cut)
@@ -367,6 +374,8 @@ class Session:
         self._heard_until = max(self._heard_until, done.end_sample)
         backlog = 0 if self._finished else max(0, self.audio_end - self._heard_until)
         self.metrics.pass_done(compute_s, backlog_s=seconds(backlog), queue_s=queue_s)
+        cost = Cost(compute_s, queue_s, clock_s)
+        events += self._pass_log.done(done, hypothesis, events, utterance, cost)
         if not self._finished:
             events += self._watch_load(backlog)
         self._forget_stretches()
@@ -519,8 +528,8 @@ class Session:
         return [Notice(level="warning", code="overload", message=message)]
 
     def _stamp(self, events: list[Event], clock_s: float) -> list[Event]:
-        if self._told:
-            events, self._told = [*self._told, *events], []
+        if self._noted:
+            events, self._noted = [*self._noted, *events], []
         if self.refiner is not None:
             events = [each for event in events for each in (event, *self.refiner.push(event))]
         if self._told:

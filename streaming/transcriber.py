@@ -394,6 +394,12 @@ class Transcriber:
         """Utterances that wait for their last pass."""
         return len(self._closed)
 
+    @property
+    def number_out(self) -> int:
+        """Number of the utterance whose pass is out; -1 while nothing of it has been shown."""
+        utterance = None if self._out is None else self._out[1]
+        return -1 if utterance is None else utterance.number
+
     # -- inside -------------------------------------------------------------------------------
 
     @property

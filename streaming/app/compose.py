@@ -159,6 +159,7 @@ def make_parts(settings: Settings) -> SessionParts:
         vad_options=settings.vad_options(),
         label=settings.label,
         replacements=None if settings.replace is None else Replacements.read(settings.replace),
+        trace=settings.trace,
         described=settings.described(),
     )
 

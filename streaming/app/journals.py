@@ -108,7 +108,9 @@ def settings_of(about: Mapping[str, Any]) -> Settings:
     known = {field.name for field in fields(Settings)}
     if not isinstance(kept, dict) or not kept.keys() <= known:
         raise ConfigurationError("the journal is not of this command, or of a newer version of it")
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()
+    }
     return Settings(**{**values, "pace": "fast", "pass_cost_s": None})
 
 

@@ -95,6 +95,8 @@ class Settings:
     pace: Pace = "realtime"
     pass_cost_s: float | None = None
     label: str = ""
+    trace: bool = False
+    """Say of every pass what it covered, cost and decided, in events of their own."""
 
     def __post_init__(self) -> None:
         if self.threads is not None and not 1 <= self.threads <= 256:
@@ -166,5 +168,6 @@ class Settings:
 
     def described(self) -> dict[str, Any]:
         """As the ``session_started`` event shows them: those that are set."""
-        every = {**asdict(self), "threads": self.threads or default_threads(self.workers)}
+        threads = self.threads or default_threads(self.workers)
+        every = {**asdict(self), "threads": threads, "trace": self.trace or None}
         return {name: value for name, value in every.items() if value not in (None, "", ())}
