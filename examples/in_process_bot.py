@@ -5,6 +5,7 @@ python examples/in_process_bot.py [RECORDING|--mic]
 
 import asyncio
 import sys
+from contextlib import suppress
 
 from sources import MicrophoneSource
 from streaming import Final
@@ -31,4 +32,5 @@ async def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "examples/jfk.flac"))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else "examples/jfk.flac"))

@@ -5,14 +5,15 @@ python examples/live_captions.py [RECORDING|--mic [PORT]]
 
 import asyncio
 import sys
+from contextlib import suppress
 
 from sinks.captions import CaptionsSink
-from sources import FileSource, MicrophoneSource
+from sources import MicrophoneSource
 from streaming.app import Settings, make_pipeline
 
 
 async def main(name: str, port: int = 8765) -> None:
-    source = MicrophoneSource() if name == "--mic" else FileSource(name, pace="realtime")
+    source = MicrophoneSource() if name == "--mic" else name
     captions = CaptionsSink("127.0.0.1", port)
     async with make_pipeline(source, Settings(), sinks=[captions]) as pipeline:
         print(f"open {captions.url}?lines=3&size=48", flush=True)
@@ -21,4 +22,5 @@ async def main(name: str, port: int = 8765) -> None:
 
 if __name__ == "__main__":
     name, *port = sys.argv[1:] or ["examples/jfk.flac"]
-    asyncio.run(main(name, *map(int, port)))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(name, *map(int, port)))

@@ -7,7 +7,7 @@ Without a recording the microphone is "me", and what the machine plays is "them"
 
 import asyncio
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 
 from sinks.subtitles import WebVttSink
 from sources import LoopbackSource, MicrophoneSource
@@ -35,4 +35,5 @@ async def main(recording: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))

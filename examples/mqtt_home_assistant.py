@@ -7,14 +7,15 @@ import asyncio
 import json
 import re
 import sys
+from contextlib import suppress
 
 from sinks.mqtt import MqttSink
-from sources import FileSource, MicrophoneSource
+from sources import MicrophoneSource
 from streaming.app import Settings, make_pipeline
 
 
 async def main(broker: str, name: str = "--mic") -> None:
-    source = MicrophoneSource() if name == "--mic" else FileSource(name, pace="realtime")
+    source = MicrophoneSource() if name == "--mic" else name
     sink = MqttSink(broker)
     unique = re.sub(r"\W", "_", sink.prefix)
     sensor = {
@@ -33,4 +34,5 @@ async def main(broker: str, name: str = "--mic") -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main(*sys.argv[1:]))

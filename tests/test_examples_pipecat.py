@@ -117,7 +117,8 @@ class Call:
             await asyncio.sleep(0.02 / speed)
 
     async def stops_speaking(self) -> None:
-        await self.worker.queue_frame(VADUserStoppedSpeakingFrame(stop_secs=0.2))
+        said = VADUserStoppedSpeakingFrame(stop_secs=0.2)
+        await self.worker.queue_frame(said, FrameDirection.UPSTREAM)  # from who talks back
 
     async def until(self, condition: Callable[[], object]) -> None:
         async with asyncio.timeout(LIMIT_S):
