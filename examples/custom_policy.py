@@ -1,39 +1,35 @@
-"""A policy of your own: one class with one pure method.
+"""A policy of your own, one pure method: it commits words that ended a second before the audio.
 
-This one commits the words that end more than a second before the audio does.
+python examples/custom_policy.py [RECORDING]
 """
 
 import asyncio
-import dataclasses
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
-from sources.file import FileSource
-from streaming import Committed, Pipeline, Word
-from streaming.app import Settings, make_parts, make_worker
+from streaming import Committed, Word
+from streaming.app import Settings, make_parts, make_pipeline
 from streaming.protocols import Commit
 
 
 class HoldBack:
-    """Commits words once a second of audio has come after them."""
+    """Where a pass ends, it hears worst."""
 
-    history = 1
+    history = 1  # hypotheses that it wants to see
 
     def update(
         self, history: Sequence[Sequence[Word]], committed: Sequence[Word], audio_end_s: float
     ) -> Commit:
-        newest = tuple(history[-1])
-        safe_s = audio_end_s - 1.0
+        newest, safe_s = tuple(history[-1]), audio_end_s - 1.0
         n = next((i for i, word in enumerate(newest) if word.end_s > safe_s), len(newest))
         return Commit(newest[:n], newest[n:])
 
 
 async def main(path: str) -> None:
     settings = Settings(pace="fast")
-    parts = dataclasses.replace(make_parts(settings), commit_policy=HoldBack())
-    worker = make_worker(settings)
-    source = FileSource(path, pace="fast")
-    async with Pipeline(source, worker, parts, pace="fast", owns_worker=True) as pipeline:
+    parts = replace(make_parts(settings), commit_policy=HoldBack())
+    async with make_pipeline(path, settings, parts=parts) as pipeline:
         async for event in pipeline.events():
             if isinstance(event, Committed):
                 print(event.text, end="", flush=True)

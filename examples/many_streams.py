@@ -1,4 +1,7 @@
-"""Several streams at once over one pool: their passes take turns on the models it has loaded."""
+"""Several streams at once over one pool: their passes take turns on the models it has loaded.
+
+python examples/many_streams.py [RECORDING ...]
+"""
 
 import asyncio
 import sys

@@ -1,4 +1,7 @@
-"""A program that already holds the audio pushes it in, and asks for text when it wants it."""
+"""A program that already holds the audio pushes it in, from whatever thread it has it on.
+
+python examples/push_audio.py [RECORDING]
+"""
 
 import asyncio
 import sys
@@ -7,13 +10,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from sources.push import PushSource
+from sources import PushSource
 from streaming import Final
-from streaming.app import Settings, make_pipeline
+from streaming.app import transcribe
 
 
 def blocks(path: str) -> list[NDArray[np.float32]]:
-    """Mono float32 blocks at the file's own rate, as a sound card would deliver them."""
+    """Mono float32 blocks at the rate of a sound card, as one would deliver them."""
     with av.open(path) as container:
         resampler = av.AudioResampler(format="flt", layout="mono", rate=44_100)
         frames = [f for frame in container.decode(audio=0) for f in resampler.resample(frame)]
@@ -23,12 +26,11 @@ def blocks(path: str) -> list[NDArray[np.float32]]:
 async def main(path: str) -> None:
     source = PushSource(sample_rate=44_100, live=False, capacity_s=60)
     for block in blocks(path):
-        source.push(block)  # from any thread
+        source.push(block)
     source.end()
-    async with make_pipeline(source, Settings(pace="fast")) as pipeline:
-        async for event in pipeline.events():
-            if isinstance(event, Final):
-                print(f"{event.start_s:6.2f} s {event.text}")
+    async for event in transcribe(source, pace="fast"):
+        if isinstance(event, Final):
+            print(f"{event.start_s:6.2f} s {event.text}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Ten lines: a recording, streamed as if it were live, as events."""
+"""The shortest program: a recording, streamed as if it were live, as events.
+
+python examples/transcribe_file.py [RECORDING]
+"""
 
 import asyncio
 import sys

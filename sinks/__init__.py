@@ -1,19 +1,18 @@
 '''Destinations of events: one file, one destination.
 
 A sink is an async context manager with one coroutine, ``write(event)``
-(`streaming.protocols.Sink`). A whole one:
+(`streaming.protocols.Sink`, which is also a base that does nothing on entering and leaving).
+A whole one:
 
 .. code-block:: python
 
     from streaming.events import Committed, Event
+    from streaming.protocols import Sink
 
-    class CountingSink:
+    class CountingSink(Sink):
         """Counts committed words."""
 
         words = 0
-
-        async def __aenter__(self) -> "CountingSink":
-            return self
 
         async def __aexit__(self, *exc_info: object) -> None:
             print(f"{self.words} words")

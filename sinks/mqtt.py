@@ -133,14 +133,15 @@ class MqttSink:
             raise ConfigurationError("the MQTT keepalive lies between 1 and 65535 s")
         if most_messages < 1 or most_bytes < 1:
             raise ConfigurationError("the MQTT buffer holds at least one message and one byte")
-        self._prefix = checked_prefix(prefix or address.prefix or _PREFIX)
+        self.prefix = checked_prefix(prefix or address.prefix or _PREFIX)
+        """Of all topics."""
         self._login = Login(
             address=address,
             password=password,
             tls=_tls_context(ca_file, cert_file, key_file) if address.tls else None,
             client_id=client_id or f"stream-transcribe-{uuid.uuid4().hex[:8]}",
             keepalive_s=keepalive_s,
-            status=f"{self._prefix}/status",
+            status=f"{self.prefix}/status",
             qos=checked_qos(qos if qos is not None else 1 if address.qos is None else address.qos),
         )
         self._drain_s = drain_s
@@ -193,15 +194,32 @@ class MqttSink:
 
     async def write(self, event: Event) -> None:
         """Put the event among what waits for the broker; never waits itself."""
+        for message in self._messages(event):
+            self._post(message)
+
+    def publish(self, topic: str, text: str, *, retain: bool = False) -> None:
+        """Have the broker told something else on the way: what a home should know of this sink.
+
+        Args:
+            topic: the whole of it.
+            text: the payload.
+            retain: whether the broker keeps it for those who come later.
+
+        Raises:
+            ConfigurationError: nothing can be published to such a topic.
+            SinkError: the sink has failed.
+        """
+        self._post(Message(checked_prefix(topic), _bytes(text), Rank.LASTING, retain))
+
+    def _post(self, message: Message) -> None:
         assert self._thread is not None
         assert self._link is not None
         self._link.check()
-        for message in self._messages(event):
-            self._thread.post(self._link.put, message)
+        self._thread.post(self._link.put, message)
 
     def _messages(self, event: Event) -> Iterator[Message]:
         level = topic_level(self._labels.push(event))
-        topic = f"{self._prefix}/{level}" if level else self._prefix
+        topic = f"{self.prefix}/{level}" if level else self.prefix
         rank = _RANKS.get(type(event), Rank.LASTING)
         yield Message(f"{topic}/events", _bytes(event_to_json(event)), rank)
         if isinstance(event, Partial):

@@ -29,7 +29,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from .audio import SAMPLE_RATE, AudioChunk, Flush
 from .backends.pool import BackendPool
-from .errors import StreamingError
+from .errors import SinkError, SourceError, StreamingError
 from .events import (
     AudioDropped,
     Committed,
@@ -52,7 +52,7 @@ from .events import (
 from .group import PipelineGroup
 from .options import Configure, TranscriberOptions, VadOptions
 from .pipeline import Pipeline
-from .protocols import Status
+from .protocols import Sink, Source, SourceItem, Status
 from .session import Session, SessionParts
 
 try:
@@ -81,6 +81,11 @@ __all__ = [
     "SessionEnded",
     "SessionParts",
     "SessionStarted",
+    "Sink",
+    "SinkError",
+    "Source",
+    "SourceError",
+    "SourceItem",
     "SpeechEnded",
     "SpeechStarted",
     "Stats",

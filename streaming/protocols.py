@@ -54,6 +54,7 @@ class Source(Protocol):
 
     Chunks are mono float32 at 16 kHz, contiguous unless audio was lost. Iteration ends at
     the end of the input. Cancelling a pending ``__anext__`` loses nothing that was yielded.
+    Subclasses of this class need nothing but ``live`` and ``__aiter__``.
 
     Raises:
         SourceError: on entering or iterating, where the audio cannot be read.
@@ -63,14 +64,16 @@ class Source(Protocol):
     """True where audio goes on whether or not anybody listens. The pipeline then drops the
     oldest audio when work does not keep up; other sources are made to wait."""
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        return None
 
     def __aiter__(self) -> AsyncIterator[SourceItem]: ...
 
@@ -95,18 +98,22 @@ class Pausable(Protocol):
 class Sink(Protocol):
     """One destination of events: an async context manager.
 
+    Subclasses of this class need nothing but ``write``.
+
     Raises:
         SinkError: on entering, writing or leaving, where the destination fails.
     """
 
-    async def __aenter__(self) -> Self: ...
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        return None
 
     async def write(self, event: Event) -> None:
         """Take one event; may wait, and the pipeline then waits too.

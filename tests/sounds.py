@@ -13,9 +13,9 @@ __all__ = ["place_of", "write_wav"]
 
 
 def write_wav(path: Path, samples: Samples) -> Path:
-    """Write 16 kHz mono audio with 16 bits."""
+    """Write 16 kHz audio, shape ``(n,)`` or ``(n, channels)``, with 16 bits."""
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE)
         file.writeframes((samples * 32767).astype("<i2").tobytes())

@@ -200,6 +200,23 @@ def test_who_comes_late_gets_the_last_text_and_no_running_text(tmp_path: Path) -
 
 
 @needs_mosquitto
+def test_more_can_be_published_on_the_way(tmp_path: Path) -> None:
+    async def main() -> None:
+        with Broker(tmp_path) as broker:
+            async with MqttSink(local(broker.port, "/home/desk")) as sink:
+                sink.publish(f"{sink.prefix}/about", "größer", retain=True)
+                sink.publish("gone", "nobody listened yet")
+                with pytest.raises(ConfigurationError, match="no \\+"):
+                    sink.publish("homeassistant/+/config", "{}")
+            async with reader(broker.port, "#") as late:
+                await late.until(lambda: len(late.messages) == 2)
+            assert late.payloads("home/desk/about") == ["größer"]
+            assert late.payloads("gone") == []
+
+    asyncio.run(main())
+
+
+@needs_mosquitto
 def test_labelled_sessions_have_topics_of_their_own(tmp_path: Path) -> None:
     async def main() -> None:
         with Broker(tmp_path) as broker:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cli_plugin
 import pytest
 from fakes import ScriptedBackend, say
 
@@ -16,9 +19,17 @@ from policies.agreement_hold_back import AgreementHoldBack
 from policies.endpoint_only import EndpointOnly
 from policies.hold_back import HoldBack
 from policies.local_agreement import LocalAgreement
-from streaming.app import Settings, compose, make_final_worker, make_parts, make_worker
+from streaming.app import (
+    Settings,
+    compose,
+    make_final_worker,
+    make_parts,
+    make_pipeline,
+    make_worker,
+)
 from streaming.app.settings import default_threads, default_workers
 from streaming.errors import ConfigurationError
+from streaming.events import Event, SessionEnded, SessionStarted
 
 
 @pytest.mark.parametrize(
@@ -189,3 +200,34 @@ def test_the_command_imports_no_decoder_before_it_has_something_to_decode() -> N
         check=False,
     )
     assert run.stderr.strip() == "set()"
+
+
+def test_a_pipeline_reads_a_path_at_the_pace_of_its_settings(
+    jfk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(compose.BACKENDS, "auto", cli_plugin.backend)
+
+    async def run() -> list[Event]:
+        async with make_pipeline(jfk, Settings(pace="simulated", pass_cost_s=0.1)) as pipeline:
+            return [event async for event in pipeline.events()]
+
+    last = asyncio.run(run())[-1]
+    assert isinstance(last, SessionEnded)
+    assert last.audio_s == pytest.approx(11)
+    assert last.clock_s == pytest.approx(11, abs=0.5), "as if it had been played"
+
+
+def test_a_pipeline_takes_parts_of_one_s_own(jfk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(compose.BACKENDS, "auto", cli_plugin.backend)
+    settings = Settings(pace="fast")
+    parts = replace(make_parts(settings), label="mine")
+
+    async def run() -> Event:
+        async with make_pipeline(str(jfk), settings, parts=parts) as pipeline:
+            async for event in pipeline.events():
+                return event
+        raise AssertionError
+
+    started = asyncio.run(run())
+    assert isinstance(started, SessionStarted)
+    assert started.label == "mine"

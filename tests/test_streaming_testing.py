@@ -86,7 +86,7 @@ def test_an_endless_source_keeps_the_contract() -> None:
 def test_the_example_in_the_docstring_is_a_source() -> None:
     assert sources.__doc__ is not None
     example = sources.__doc__.split("::\n", 1)[1].split("\n`AudioChunk` and", 1)[0]
-    names: dict[str, Any] = {"np": np, "AudioChunk": AudioChunk}
+    names: dict[str, Any] = {"np": np, "AudioChunk": AudioChunk, "Source": Source}
     exec(textwrap.dedent(example), names)
     asyncio.run(check_source(names["Beep"]))
 

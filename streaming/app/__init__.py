@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 from .clash import require_own_packages
 
 if TYPE_CHECKING:
-    from .compose import make_final_worker, make_parts, make_pipeline, make_worker, transcribe
+    from .compose import (
+        make_final_worker,
+        make_parts,
+        make_pipeline,
+        make_run,
+        make_worker,
+        transcribe,
+    )
     from .settings import Settings
 
 __all__ = [
@@ -28,6 +35,7 @@ __all__ = [
     "make_final_worker",
     "make_parts",
     "make_pipeline",
+    "make_run",
     "make_worker",
     "transcribe",
 ]

@@ -165,10 +165,11 @@ def make_parts(settings: Settings) -> SessionParts:
 
 
 def make_pipeline(
-    source: Source,
+    source: Source | str | Path,
     settings: Settings,
     *,
     sinks: Sequence[Sink] = (),
+    parts: SessionParts | None = None,
     worker: BackendPool | None = None,
     final_worker: BackendPool | None = None,
     session: str | None = None,
@@ -177,9 +178,11 @@ def make_pipeline(
     """A pipeline with its own workers, or on those that are shared.
 
     Args:
-        source: where the audio comes from.
+        source: where the audio comes from, or the path or URL of media, read at the pace of the
+            settings; a live stream always comes in real time.
         settings: choices.
         sinks: where events go.
+        parts: of the session, instead of those that the settings choose: see `make_parts`.
         worker: a pool for the model.
         final_worker: the same for the final model.
         session: name of the session; a fresh one otherwise.
@@ -188,10 +191,13 @@ def make_pipeline(
     Raises:
         ConfigurationError: a choice that cannot work.
     """
+    if isinstance(source, str | Path):
+        address = isinstance(source, str) and "://" in source
+        source = (MediaSource if address else FileSource)(str(source), pace=settings.pace)
     return Pipeline(
         source,
         worker or make_worker(settings),
-        make_parts(settings),
+        parts or make_parts(settings),
         sinks,
         pace=settings.pace,
         pass_cost_s=settings.pass_cost_s,
@@ -260,11 +266,8 @@ async def transcribe(
         StreamingError: bad choices, input that cannot be read, or a model that cannot be had.
     """
     if isinstance(source, str | Path):
-        settings = Settings(**{"pace": "fast", **choices})
-        address = isinstance(source, str) and "://" in source
-        source = (MediaSource if address else FileSource)(str(source), pace=settings.pace)
-    else:
-        settings = Settings(**choices)
+        choices = {"pace": "fast", **choices}
+    settings = Settings(**choices)
     pipeline = await asyncio.to_thread(
         make_pipeline, source, settings, sinks=sinks, worker=worker, final_worker=final_worker
     )
