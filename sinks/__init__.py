@@ -28,7 +28,7 @@ and under cancellation, and must then not take longer than about a second.
 
 The built-in ones: `sinks.terminal`, `sinks.notices`, `sinks.text`, `sinks.jsonl`,
 `sinks.subtitles`, `sinks.captions`, `sinks.publisher`, `sinks.mqtt`, `sinks.exec`,
-`sinks.callback`, `sinks.discard`.
+`sinks.callback`, `sinks.commands`, `sinks.discard`.
 '''
 
 from __future__ import annotations

@@ -8,6 +8,7 @@
     session      the stages as one, still pure; pass_log, what it writes down of its passes
     passes       what a session decodes, on the live model and on a final one
     replacements words replaced or masked in what a session says
+    commands     voice commands in what a session says (command_*, spoken_values); pure
     input        a source under the program's wishes; channel, what waits behind it
     drivers      live (the event loop's clock), simulated (a virtual one)
     pipeline     source, session, backend and sinks, put together and taken apart
