@@ -25,7 +25,7 @@ from ..protocols import Backend, Sink, Source
 from ..replacements import Replacements
 from ..session import SessionParts
 from .registry import POLICIES, VADS, build, maker
-from .settings import Settings, default_threads
+from .settings import Settings, default_threads, default_workers
 
 __all__ = [
     "BACKENDS",
@@ -35,6 +35,7 @@ __all__ = [
     "make_pipeline",
     "make_run",
     "make_worker",
+    "server_workers",
     "transcribe",
 ]
 
@@ -104,6 +105,13 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
     threads = settings.threads or default_threads(settings.workers)
     load = _loader(settings, settings.model, threads, progress)
     return BackendPool(load, workers=settings.workers)
+
+
+def server_workers(backend: str, model: str) -> int:
+    """One that takes all cores where a pass is slow; else the sooner a pass begins the better."""
+    core = backend.partition(":")[0]
+    quick = core == "ctranslate2" or (core == "auto" and auto_takes_ctranslate2(model))
+    return default_workers() if quick else 1
 
 
 def make_final_worker(
