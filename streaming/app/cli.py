@@ -77,6 +77,10 @@ def _command(argv: Sequence[str]) -> tuple[Callable[[Sequence[str]], int], Seque
         from .serve_command import serve_command
 
         return serve_command, argv[1:]
+    if name == "wyoming":
+        from .wyoming_command import wyoming_command
+
+        return wyoming_command, argv[1:]
     if name == "doctor":
         from .doctor_command import doctor_command
 

@@ -24,10 +24,11 @@ __all__ = ["transcribe_command"]
 
 _USAGE = """stream-transcribe [options] FILE|URL|-
        stream-transcribe [options] --mic|--loopback
-       stream-transcribe serve|models|evaluate|devices|doctor --help"""
+       stream-transcribe serve|wyoming|models|evaluate|devices|doctor --help"""
 _EPILOG = """\
 subcommands:
   serve                 live captions for many people, on a web page and over WebSockets
+  wyoming               speech to text for Home Assistant and other voice assistants
   models                list, fetch, check, locate or quantize models
   evaluate AUDIO REF    word error rate, delays and real-time factor
   devices               list microphones, and outputs whose sound can be recorded
