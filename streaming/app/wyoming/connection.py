@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 
 from ...errors import StreamingError
 from ..server.refusal import Refusal
@@ -161,7 +160,7 @@ class Connection:
 
         What it has sent and nobody read would have the network discard that.
         """
-        with suppress(OSError):
+        try:
             async with asyncio.timeout(_LEAVE_S):
                 if refusal is not None:
                     await self._say(_error(refusal.code, refusal.message))
@@ -171,7 +170,10 @@ class Connection:
                         pass
                 self._writer.close()
                 await self._writer.wait_closed()
-        self._writer.transport.abort()
+        except OSError:  # it is gone, or does not leave
+            pass
+        finally:
+            self._writer.transport.abort()
 
 
 def _error(code: str, message: str) -> Event:
