@@ -13,12 +13,24 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from ..errors import StreamingError
 from .clash import require_own_packages
 
 __all__ = ["main", "run_command"]
 
+_SUBCOMMANDS = (
+    "serve",
+    "wyoming",
+    "resume",
+    "models",
+    "evaluate",
+    "report",
+    "devices",
+    "doctor",
+)
+"""Each is a function ``NAME_command`` in a module of that name; without one, it is `transcribe`."""
 NATIVE_THREADS = "backend "
 """What the names of a pool's threads begin with."""
 
@@ -60,38 +72,11 @@ def run_command(argv: Sequence[str]) -> int:
 
 def _command(argv: Sequence[str]) -> tuple[Callable[[Sequence[str]], int], Sequence[str]]:
     """The subcommand and its arguments; imported on use, as some are slow to import."""
-    name = argv[0] if argv else ""
-    if name == "models":
-        from .models_command import models_command
-
-        return models_command, argv[1:]
-    if name == "evaluate":
-        from .evaluate_command import evaluate_command
-
-        return evaluate_command, argv[1:]
-    if name == "report":
-        from .report_command import report_command
-
-        return report_command, argv[1:]
-    if name == "devices":
-        from .devices_command import devices_command
-
-        return devices_command, argv[1:]
-    if name == "serve":
-        from .serve_command import serve_command
-
-        return serve_command, argv[1:]
-    if name == "resume":
-        from .resume_command import resume_command
-
-        return resume_command, argv[1:]
-    if name == "doctor":
-        from .doctor_command import doctor_command
-
-        return doctor_command, argv[1:]
-    from .transcribe_command import transcribe_command
-
-    return transcribe_command, argv
+    name, rest = "transcribe", argv
+    if argv and argv[0] in _SUBCOMMANDS:
+        name, rest = argv[0], argv[1:]
+    command = f"{name}_command"
+    return getattr(import_module(f".{command}", __package__), command), rest
 
 
 def _fail(error: BaseException, text: str, code: int, debug: bool) -> int:

@@ -26,7 +26,7 @@ from ..protocols import Backend, Sink, Source
 from ..replacements import Replacements
 from ..session import SessionParts
 from .registry import POLICIES, VADS, build, maker
-from .settings import Settings, default_threads
+from .settings import Settings, default_threads, default_workers
 
 __all__ = [
     "BACKENDS",
@@ -36,6 +36,7 @@ __all__ = [
     "make_pipeline",
     "make_run",
     "make_worker",
+    "server_workers",
     "transcribe",
 ]
 
@@ -105,6 +106,13 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
     threads = settings.threads or default_threads(settings.workers)
     load = _loader(settings, settings.model, threads, progress)
     return BackendPool(load, workers=settings.workers, pass_limit_s=settings.pass_limit_s)
+
+
+def server_workers(backend: str, model: str) -> int:
+    """One that takes all cores where a pass is slow; else the sooner a pass begins the better."""
+    core = backend.partition(":")[0]
+    quick = core == "ctranslate2" or (core == "auto" and auto_takes_ctranslate2(model))
+    return default_workers() if quick else 1
 
 
 def make_final_worker(

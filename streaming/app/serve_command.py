@@ -16,7 +16,7 @@ from sinks.publisher import is_loopback
 
 from ..backends.pool import BackendPool
 from ..errors import StreamingError
-from .compose import auto_takes_ctranslate2
+from .compose import server_workers
 from .console import say
 from .options import CommandParser, add_run_options, finite_number, settings_from
 from .progress import command_workers
@@ -33,7 +33,7 @@ from .server.sessions import Sessions
 from .server.tls import tls_context
 from .server.tokens import Tokens, new_token
 from .server.uploads import Uploads
-from .settings import Settings, default_workers
+from .settings import Settings
 
 __all__ = ["serve_command"]
 
@@ -55,7 +55,7 @@ def serve_command(argv: Sequence[str]) -> int:
     if arguments.new_token is not None:
         return _make_token(arguments.new_token)
     if arguments.workers is None:
-        arguments.workers = _workers(arguments.backend, arguments.model)
+        arguments.workers = server_workers(arguments.backend, arguments.model)
     settings = settings_from(arguments)
     limits = _limits(arguments)
     tls = None
@@ -190,13 +190,6 @@ def _tell(parts: _Parts) -> None:
             )
     with contextlib.suppress(OSError):
         print("\n".join(lines), file=sys.stderr, flush=True)
-
-
-def _workers(backend: str, model: str) -> int:
-    """One that takes all cores where a pass is slow; else the sooner a pass begins the better."""
-    core = backend.partition(":")[0]
-    quick = core == "ctranslate2" or (core == "auto" and auto_takes_ctranslate2(model))
-    return default_workers() if quick else 1
 
 
 def _make_token(name: str) -> int:

@@ -25,10 +25,11 @@ __all__ = ["transcribe_command"]
 
 _USAGE = """stream-transcribe [options] FILE|URL|-
        stream-transcribe [options] --mic|--loopback
-       stream-transcribe serve|resume|models|evaluate|report|devices|doctor --help"""
+       stream-transcribe SUBCOMMAND --help"""
 _EPILOG = """\
 subcommands:
   serve                 live captions for many people, on a web page and over WebSockets
+  wyoming               speech to text for Home Assistant and other voice assistants
   resume DIR            go on with what --journal DIR keeps of runs that were cut off
   models                list, fetch, check, locate or quantize models
   evaluate AUDIO REF    word error rate, delays and real-time factor
