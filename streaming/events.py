@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from .json_fields import load_object, read_fields
+
 __all__ = [
     "PROTOCOL_VERSION",
     "AudioDropped",
@@ -335,18 +337,15 @@ def event_from_json(line: str) -> Event | None:
     """Read one line back; None for a type this version does not know.
 
     Raises:
-        ValueError: the line is not a JSON object with a ``type``.
+        ValueError: the line is not a JSON object with a ``type``, or one of its fields has a
+            value that it cannot have.
     """
-    body = json.loads(line)
-    if not isinstance(body, dict) or not isinstance(body.get("type"), str):
-        raise ValueError(f"not an event: {line[:80]!r}")
-    cls = _TYPES.get(body["type"])
-    if cls is None:
-        return None
-    known = {f.name for f in dataclasses.fields(cls)}
-    values = {name: value for name, value in body.items() if name in known}
-    if "words" in values:
-        values["words"] = tuple(
-            Word(w["text"], w["start_s"], w["end_s"], w["probability"]) for w in values["words"]
-        )
-    return cls(**values)
+    try:
+        body = load_object(line)
+        kind = body.get("type")
+        if not isinstance(kind, str):
+            raise ValueError("it has no type")
+        cls = _TYPES.get(kind)
+        return None if cls is None else read_fields(cls, body)
+    except ValueError as error:
+        raise ValueError(f"not an event: {line[:80]!r}: {error}") from None

@@ -28,7 +28,7 @@ def read_log(path: str | os.PathLike[str]) -> list[Event]:
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
         try:
             event = event_from_json(line.decode("utf-8"))
-        except (ValueError, KeyError, TypeError):
+        except ValueError:
             if not line.endswith(b"\n"):
                 break
             raise ConfigurationError(
@@ -42,7 +42,7 @@ def read_log(path: str | os.PathLike[str]) -> list[Event]:
 def is_log(path: str | os.PathLike[str]) -> bool:
     """Whether a file looks like an event log: its first line starts a session."""
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            return isinstance(event_from_json(file.readline(1 << 16)), SessionStarted)
-    except (OSError, ValueError, KeyError, TypeError):
+        with Path(path).open("rb") as file:
+            return isinstance(event_from_json(file.readline(1 << 16).decode()), SessionStarted)
+    except (OSError, ValueError):
         return False

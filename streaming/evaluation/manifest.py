@@ -38,7 +38,7 @@ def load_manifest(path: str | PathLike[str]) -> tuple[Clip, ...]:
     path = Path(path)
     try:
         body = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} is not JSON: {error}") from None
     entries = body.get("clips") if isinstance(body, dict) else None
     if not isinstance(entries, list) or not entries:
@@ -64,13 +64,20 @@ def _clip(manifest: Path, number: int, entry: Any) -> Clip:
         raise ConfigurationError(f"clip {number} of {manifest} is not an object")
     name = field("name", str)
     audio = manifest.parent / field("file", str)
-    if not audio.is_file():
+    if not _is_file(audio):
         raise ConfigurationError(f"clip {name!r} of {manifest}: there is no file {audio}")
     language = field("language", str, "-")
     reference = None
     if field("reference", bool, False):
         reference = _read(manifest.parent / f"{name}.txt")
     return Clip(name, audio, reference, None if language in ("", "-") else language)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long for any file
+        return False
 
 
 def _read(path: Path) -> str:
@@ -80,3 +87,5 @@ def _read(path: Path) -> str:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"{path} is not UTF-8 text") from None
+    except ValueError:
+        raise ConfigurationError(f"cannot read {str(path)!r}: no file has such a name") from None

@@ -218,7 +218,7 @@ def _read_stamp(target: Path) -> tuple[int, int, str]:
     try:
         size, changed_ns, sha1 = json.loads(_stamp(target).read_text("utf-8"))
         return int(size), int(changed_ns), str(sha1)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return -1, -1, ""
 
 

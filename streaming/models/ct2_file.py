@@ -86,14 +86,17 @@ class Ct2File:
         """One array in its stored shape and type.
 
         Raises:
-            ModelError: there is none of this name.
+            ModelError: there is none of this name, or it has an impossible shape.
         """
         variable = self.variables.get(name)
         if variable is None:
             raise ModelError(f"{self._name} has no {name!r}; it is not a Whisper model")
         self._position = variable.offset
         data = self._read(prod(variable.shape) * variable.dtype.itemsize)
-        return np.frombuffer(data, variable.dtype).reshape(variable.shape)
+        try:
+            return np.frombuffer(data, variable.dtype).reshape(variable.shape)
+        except ValueError:
+            raise ModelError(f"{self._name} has an impossible shape for {name!r}") from None
 
     def _read_index(self) -> dict[str, Variable]:
         version, _ = self._unpack("I"), self._string()

@@ -28,7 +28,7 @@ def read_token_names(vocabulary: Path) -> list[str]:
         return text.removesuffix("\n").split("\n")
     except OSError as error:
         raise ModelError(f"cannot read {vocabulary}: {error.strerror or error}") from error
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise ModelError(f"{vocabulary} is not a list of tokens") from None
 
 
