@@ -9,6 +9,8 @@ Text that is still open goes downstream in interim frames, a finished utterance 
 pipecat's VAD says that the user has stopped, or after a pause if the pipeline has no VAD.
 """
 
+# mypy: allow-untyped-calls
+
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress

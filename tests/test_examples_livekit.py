@@ -94,12 +94,12 @@ def said(words: tuple[Word, ...]) -> str:
 
 
 def test_a_stream_tells_of_speech_its_text_and_its_end_in_order() -> None:
-    script = say(4, 3)
+    script = say(8, 3)
 
     async def run() -> Ear:
         with worker_for(ScriptedBackend(script)) as worker:
             async with listening(recognizer(worker)) as ear:
-                await ear.hear(script.audio())
+                await ear.hear(script.audio(), speed=5)
         return ear
 
     ear = asyncio.run(run())
@@ -109,7 +109,7 @@ def test_a_stream_tells_of_speech_its_text_and_its_end_in_order() -> None:
     first = ear.events.index(ear.of(Type.FINAL_TRANSCRIPT)[0])
     assert first >= 2, "interim text comes before"
     assert {event.type for event in ear.events[1:first]} == {Type.INTERIM_TRANSCRIPT}
-    assert ear.texts(Type.FINAL_TRANSCRIPT) == [said(script.words[:4]), said(script.words[4:])]
+    assert ear.texts(Type.FINAL_TRANSCRIPT) == [said(script.words[:8]), said(script.words[8:])]
     assert all(
         said(script.words).startswith(text)
         for text in ear.texts(Type.INTERIM_TRANSCRIPT)[: first - 1]

@@ -152,18 +152,18 @@ def texts(script: Script, *lengths: int) -> list[str]:
 
 
 def test_an_utterance_is_interim_frames_and_then_a_final_one() -> None:
-    script = say(4, 3)
+    script = say(8, 3)
 
     async def run() -> Call:
         with worker_for(ScriptedBackend(script)) as worker:
             async with calling(service(worker)) as call:
-                await call.hear(script.audio(), user="ann")
+                await call.hear(script.audio(), speed=5, user="ann")
         return call
 
     call = asyncio.run(run())
     shown = call.after.of(InterimTranscriptionFrame)
     finals = call.after.of(TranscriptionFrame)
-    assert [final.text for final in finals] == texts(script, 4, 3)
+    assert [final.text for final in finals] == texts(script, 8, 3)
     said: list[InterimTranscriptionFrame | TranscriptionFrame] = [*shown, *finals]
     for frame in said:
         assert frame.user_id == "ann"
@@ -179,7 +179,7 @@ def test_an_utterance_is_interim_frames_and_then_a_final_one() -> None:
         assert frame.text == (frame.result.committed + frame.result.tentative).strip()
         assert finals[0].text.startswith(frame.result.committed.strip())
     assert isinstance(finals[0].result, Final)
-    assert [word.text for word in finals[0].result.words] == [w.text for w in script.words[:4]]
+    assert [word.text for word in finals[0].result.words] == [w.text for w in script.words[:8]]
     assert not call.before.of(ErrorFrame)
 
 
