@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streaming.app.server.refusal import Refusal
@@ -46,6 +46,7 @@ def test_channels_are_averaged() -> None:
     assert decoded(PcmFormat(16_000, 2, 2), data, []).tolist() == [0.25, -0.5]
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=4_000),
     st.lists(st.integers(0, 2_000), max_size=5),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from ...errors import BackendError
 from ..server.refusal import Refusal
 from .connection import Connection
 from .service import Service
@@ -33,17 +34,28 @@ class WyomingServer:
         return len(self._connections)
 
     async def serve(self, listener: socket.socket) -> None:
-        """Let clients in, until cancelled; those that are in stay."""
+        """Let clients in, until cancelled; those that are in stay.
+
+        Raises:
+            BackendError: the model is broken for good.
+        """
         server = await asyncio.start_server(self._enter, sock=listener, limit=MAX_HEADER_BYTES)
         try:
-            await asyncio.get_running_loop().create_future()
+            await self._service.broken.wait()
         finally:
             server.close()
+        raise _broken()
 
     async def serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client to its end; cancelled, it stays."""
+        """Serve one client to its end; cancelled, it stays.
+
+        Raises:
+            BackendError: the model is broken for good.
+        """
         self._enter(reader, writer)
         await asyncio.wait(self._connections)
+        if self._service.broken.is_set():
+            raise _broken()
 
     async def stop(self) -> None:
         """Begin nothing any more, and end: running transcriptions have their time to finish."""
@@ -71,3 +83,7 @@ class WyomingServer:
             away.add_done_callback(self._turned_away.discard)
         else:
             writer.transport.abort()
+
+
+def _broken() -> BackendError:
+    return BackendError("the model takes no more work; start the server again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,8 @@ class Service:
     multilingual: bool
     draining: bool = False
     """No new transcriptions."""
+    broken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """The model takes no passes any more: nothing is left to serve with."""
     running: int = field(default=0, init=False)
     """Transcriptions."""
 
