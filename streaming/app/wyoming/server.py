@@ -6,6 +6,7 @@ import asyncio
 import socket
 
 from ...errors import BackendError
+from ..server.memory import give_back
 from ..server.refusal import Refusal
 from .connection import Connection
 from .service import Service
@@ -13,6 +14,7 @@ from .wire import MAX_HEADER_BYTES
 
 __all__ = ["WyomingServer"]
 
+_GIVE_BACK_S = 2.0
 _TURNED_AWAY = 64
 """Clients that are told at once that there are too many; more of them are not told."""
 
@@ -40,9 +42,11 @@ class WyomingServer:
             BackendError: the model is broken for good.
         """
         server = await asyncio.start_server(self._enter, sock=listener, limit=MAX_HEADER_BYTES)
+        giving_back = asyncio.create_task(self._give_back())
         try:
             await self._service.broken.wait()
         finally:
+            giving_back.cancel()
             server.close()
         raise _broken()
 
@@ -69,6 +73,14 @@ class WyomingServer:
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
+
+    async def _give_back(self) -> None:
+        """Leave to others the memory of transcriptions that have ended."""
+        while True:
+            await self._service.left.wait()
+            await asyncio.sleep(_GIVE_BACK_S)
+            self._service.left.clear()
+            await asyncio.to_thread(give_back)
 
     def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer, self._service)

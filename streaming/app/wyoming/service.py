@@ -70,6 +70,8 @@ class Service:
     """The model takes no passes any more: nothing is left to serve with."""
     running: int = field(default=0, init=False)
     """Transcriptions."""
+    left: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """A transcription has ended; whoever looks clears it."""
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -91,6 +93,7 @@ class Service:
             yield
         finally:
             self.running -= 1
+            self.left.set()
 
 
 def ending() -> Refusal:
