@@ -134,11 +134,11 @@ def test_a_client_with_nothing_to_say_is_let_go(worker: BackendPool) -> None:
 
 def test_a_ping_keeps_a_transcription(worker: BackendPool) -> None:
     async def run() -> list[str]:
-        async with connected(service_of(worker, Limits(idle_s=1.0))) as client:
+        async with connected(service_of(worker, Limits(idle_s=2.0))) as client:
             await client.write_event(AudioStart(16_000, 2, 1).event())
             told = []
-            for _ in range(8):
-                await asyncio.sleep(0.2)
+            for _ in range(6):
+                await asyncio.sleep(0.4)
                 await client.write_event(Ping().event())
                 event = await client.read_event()
                 assert event is not None
