@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from fakes import ScriptedBackend, say, worker_for
@@ -19,7 +19,8 @@ from streaming.app.wyoming.service import Limits, Service
 from streaming.app.wyoming.vocabulary import Event
 from streaming.app.wyoming.wishes import wished
 from streaming.backends.pool import BackendPool
-from streaming.errors import ConfigurationError
+from streaming.errors import BackendError, ConfigurationError
+from streaming.protocols import Hypothesis, Window
 
 # isort: split
 from wyoming.asr import Transcribe
@@ -64,24 +65,54 @@ async def connected(service: Service) -> AsyncIterator[AsyncTcpClient]:
     assert service.running == 0
 
 
-def test_a_model_that_fails_is_told_and_the_next_client_is_served(
+@dataclass
+class Faulty(ScriptedBackend):
+    """Every pass fails while it is broken."""
+
+    broken: bool = True
+
+    def decode(self, window: Window) -> Hypothesis:
+        if self.broken:
+            raise BackendError("the script wants it so")
+        return super().decode(window)
+
+
+def test_a_model_that_fails_is_told_and_the_next_transcription_is_served(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def run() -> list[Heard]:
         heard = []
-        for _ in range(2):
+        for broken in (True, False):
+            backend.broken = broken
             async with connected(service_of(pool)) as client:
                 heard.append(await transcribe(client, AUDIO))
         return heard
 
-    with worker_for(ScriptedBackend(SAID, fails_at=0)) as pool:
+    backend = Faulty(SAID)
+    with worker_for(backend) as pool:
         pool.start()
         failed, well = asyncio.run(run())
     assert failed.error.code == "internal"
     assert "script" not in failed.error.text  # the log has the reason
-    assert "the script says that this pass fails" in caplog.text
+    assert "the script wants it so" in caplog.text
     assert not [record for record in caplog.records if record.exc_info]
     assert well.transcript.text == TEXT
+
+
+def test_a_model_that_is_broken_for_good_ends_the_server(worker: BackendPool) -> None:
+    async def run() -> Heard:
+        service = service_of(worker)
+        await worker.ready()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            serving = asyncio.create_task(WyomingServer(service).serve(listener))
+            async with AsyncTcpClient("127.0.0.1", listener.getsockname()[1]) as client:
+                worker.close()
+                heard: Heard = await transcribe(client, AUDIO)
+            with pytest.raises(BackendError, match="takes no more work"):
+                await asyncio.wait_for(serving, 20)
+        return heard
+
+    assert asyncio.run(run()).error.code == "internal"
 
 
 def test_a_transcription_has_only_so_much_audio(worker: BackendPool) -> None:
@@ -103,11 +134,11 @@ def test_a_client_with_nothing_to_say_is_let_go(worker: BackendPool) -> None:
 
 def test_a_ping_keeps_a_transcription(worker: BackendPool) -> None:
     async def run() -> list[str]:
-        async with connected(service_of(worker, Limits(idle_s=1.0))) as client:
+        async with connected(service_of(worker, Limits(idle_s=2.0))) as client:
             await client.write_event(AudioStart(16_000, 2, 1).event())
             told = []
-            for _ in range(8):
-                await asyncio.sleep(0.2)
+            for _ in range(6):
+                await asyncio.sleep(0.4)
                 await client.write_event(Ping().event())
                 event = await client.read_event()
                 assert event is not None

@@ -35,9 +35,8 @@ RESET = struct.pack("ii", 1, 0)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    options = ("--max-sessions", "3", "--idle", "1")
     folder = tmp_path_factory.mktemp("wyoming")
-    with serving(folder, *options, backend="scripted:utterances=4") as served:
+    with serving(folder, "--max-sessions", "3", backend="scripted:utterances=4") as served:
         for _ in range(3):  # what is loaded on use
             assert hear(served).transcript.text == TEXT
         yield served
@@ -55,7 +54,7 @@ def unharmed(server: Served) -> Iterator[Served]:
     yield server
     assert hear(server).transcript.text == TEXT
     eventually(lambda: process.num_fds() <= files, 20)
-    assert process.num_threads() <= threads + 2
+    assert process.num_threads() <= threads + 8  # a few for all
     assert process.memory_info().rss - memory < 32 * 2**20
     told = [line for line in server.lines if not line.startswith(("info: ", "transcribed "))]
     assert not [line for line in told if not line.startswith("compiling")]
@@ -179,8 +178,11 @@ def test_audio_that_was_not_announced_is_told_once_and_passed_over(unharmed: Ser
     assert heard.transcript.text == TEXT
 
 
-def test_a_client_that_stalls_within_its_audio_is_told_and_closed(unharmed: Served) -> None:
-    assert code_of(told(connect(unharmed, start() + chunk(bytes(3_200))))) == "idle"
+def test_a_client_that_stalls_within_its_audio_is_told_and_closed(tmp_path: Path) -> None:
+    with serving(tmp_path, "--idle", "1", "--max-sessions", "1") as served:
+        for said in (chunk(bytes(3_200)), chunk(bytes(3_200))[:-100]):
+            assert code_of(told(connect(served, start() + said))) == "idle"
+        eventually(lambda: takes_one_more(served), 20)
 
 
 STAGES: dict[str, bytes] = {
@@ -266,11 +268,11 @@ def test_a_client_that_takes_no_answers_takes_no_memory_either(unharmed: Served)
 
 
 def test_fast_audio_waits_and_none_of_it_is_lost(tmp_path: Path) -> None:
-    """A minute and a half at once, and a model that takes its time."""
-    script = cli_plugin.talk(40)
+    """Minutes at once, and a model that takes its time."""
+    script = cli_plugin.talk(20)
     data = pcm(script.audio())
-    minutes = data + bytes(8 * len(data))  # what follows is silence
-    with serving(tmp_path, backend="scripted:utterances=40,pass_s=0.03") as served:
+    minutes = data + bytes(10 * len(data))  # what follows is silence
+    with serving(tmp_path, backend="scripted:utterances=20,pass_s=0.03") as served:
         process = psutil.Process(served.process.pid)
         before = process.memory_info().rss
         peaks = []
@@ -290,8 +292,8 @@ def test_fast_audio_waits_and_none_of_it_is_lost(tmp_path: Path) -> None:
 
         heard = asyncio.run(run())
     assert heard.transcript.text == "".join(word.text for word in script.words).strip()
-    assert len(minutes) > 25e6
-    assert max(peaks) < 16e6
+    assert len(minutes) > 15e6
+    assert max(peaks) < 12e6
 
 
 def test_a_running_transcription_may_finish_when_the_server_is_to_end(tmp_path: Path) -> None:

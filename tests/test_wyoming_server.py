@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -263,32 +264,37 @@ def test_the_form_may_change_on_the_way(server: Served) -> None:
     check(asyncio.run(run()))
 
 
-def test_standard_input_and_output_serve_one_client(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [False, True], ids=["closes its input", "sends SIGTERM"])
+def test_standard_input_and_output_serve_one_client(tmp_path: Path, asked: bool) -> None:
     cli_plugin.install(tmp_path)
     tests = Path(__file__).parent
     path = os.pathsep.join(map(str, (tmp_path, tests, tests.parent)))
 
-    async def run() -> tuple[Heard, int]:
+    async def run() -> tuple[Heard, bytes, bytes, int | None]:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "streaming", "wyoming", "--uri", "stdio://"),
             *("--backend", "scripted:utterances=4", "--vad", "loud"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
         )
         try:
-            client = StdioClient(process)
-            heard = await transcribe(client, AUDIO)
-            assert process.stdin is not None
-            process.stdin.close()
-            return heard, await process.wait()
+            heard = await transcribe(StdioClient(process), AUDIO)
+            if asked:
+                process.terminate()
+                assert process.stdout is not None
+                assert b"restart" in await process.stdout.read()
+            return (heard, *await process.communicate(b""), process.returncode)
         finally:
             if process.returncode is None:
                 process.kill()
 
-    heard, code = asyncio.run(asyncio.wait_for(run(), 60))
+    heard, rest, told, code = asyncio.run(asyncio.wait_for(run(), 60))
     check(heard)
-    assert code == 0
+    assert rest == b""
+    assert b"Traceback" not in told
+    assert code == (128 + signal.SIGTERM if asked else 0)
 
 
 class StdioClient(AsyncClient):
@@ -299,10 +305,10 @@ class StdioClient(AsyncClient):
         self._reader, self._writer = process.stdout, process.stdin
 
 
-def test_a_file_as_standard_input_is_refused_in_a_line(tmp_path: Path) -> None:
-    cli_plugin.install(tmp_path)
+@pytest.mark.parametrize("name", ["events", os.devnull])
+def test_standard_input_that_is_no_pipe_is_refused_in_a_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "events").touch()
-    with (tmp_path / "events").open() as events:
+    with (tmp_path / name).open() as events:
         run = subprocess.run(
             [sys.executable, "-m", "streaming", "wyoming", "--uri", "stdio://"],
             stdin=events,
@@ -313,7 +319,8 @@ def test_a_file_as_standard_input_is_refused_in_a_line(tmp_path: Path) -> None:
             timeout=60,
         )
     assert run.returncode == 2
-    assert "stdio:// needs pipes" in run.stderr
+    (line,) = run.stderr.splitlines()
+    assert "stdio:// needs pipes, and <stdin> is none" in line
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,17 @@ import contextlib
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sinks.publisher import is_loopback
-from sources.file import FileSource
 
 from ..backends.pool import BackendPool
 from ..errors import ConfigurationError
-from .compose import make_parts, make_pipeline, server_workers
+from .compose import make_parts, server_workers
 from .options import CommandParser, add_run_options, finite_number, settings_from
 from .progress import command_workers
-from .sample import sample_path
+from .server.calibration import calibrate
 from .server.serving import Told, signals
 from .server.uploads import public_name
 from .settings import Settings
@@ -97,15 +95,12 @@ async def _run(
 
 
 async def _load(settings: Settings, limits: Limits, worker: BackendPool) -> Service:
-    """Load the model, and hear the sample once: the first pass of all takes longer."""
+    """Load the model, and have it hear something: its first passes take longer."""
     from .wyoming.service import Service
 
     worker.start()
     backend = await worker.ready()
-    source = FileSource(sample_path(), pace="fast")
-    first = replace(settings, pace="fast")
-    async with await asyncio.to_thread(make_pipeline, source, first, worker=worker) as pipeline:
-        await pipeline.run()
+    await calibrate(worker, settings)
     return Service(
         settings=settings,
         limits=limits,

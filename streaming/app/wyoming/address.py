@@ -124,10 +124,18 @@ async def standard_streams() -> AsyncIterator[tuple[asyncio.StreamReader, asynci
     Raises:
         ConfigurationError: they are no pipes.
     """
+    for stream in (sys.stdin, sys.stdout):
+        mode = os.fstat(stream.fileno()).st_mode
+        if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+            raise ConfigurationError(
+                f"stdio:// needs pipes, and {stream.name} is none; a program that speaks the "
+                "Wyoming protocol is to start this one"
+            )
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=MAX_HEADER_BYTES)
-    ends = [os.dup(stream.fileno()) for stream in (sys.stdin, sys.stdout)]
-    source, sink = os.fdopen(ends[0], "rb", 0), os.fdopen(ends[1], "wb", 0)
+    # Copies: closing the streams closes them, and others may write on.
+    source = os.fdopen(os.dup(sys.stdin.fileno()), "rb", 0)
+    sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb", 0)
     try:
         incoming, _ = await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), source
@@ -135,10 +143,8 @@ async def standard_streams() -> AsyncIterator[tuple[asyncio.StreamReader, asynci
         outgoing, protocol = await loop.connect_write_pipe(
             lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), sink
         )
-    except (OSError, ValueError, NotImplementedError) as error:
-        source.close()
-        sink.close()
-        raise ConfigurationError(f"stdio:// needs pipes: {error}") from error
+    except (OSError, NotImplementedError) as error:
+        raise ConfigurationError(f"stdio:// does not work on this system: {error}") from error
     try:
         yield reader, asyncio.StreamWriter(outgoing, protocol, None, loop)
     finally:

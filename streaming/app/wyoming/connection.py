@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from ...errors import StreamingError
 from ..server.refusal import Refusal
@@ -18,7 +19,7 @@ from .wishes import wished
 __all__ = ["Connection"]
 
 _LOG = logging.getLogger(__name__)
-_LEAVE_S = 2.0
+_LEAVE_S = 1.0
 """What a client has to take its last event and to leave."""
 
 
@@ -62,6 +63,8 @@ class Connection:
             pass
         except StreamingError as error:
             _LOG.error("a transcription failed: %s", error)
+            if self._service.worker.statistics().failed:
+                self._service.broken.set()
             refusal = Refusal("internal", "the model failed")
         except asyncio.CancelledError:
             refusal = ending()
@@ -173,7 +176,8 @@ class Connection:
         except OSError:  # it is gone, or does not leave
             pass
         finally:
-            self._writer.transport.abort()
+            with suppress(AttributeError):  # Python's pipes, where they are closed already
+                self._writer.transport.abort()
 
 
 def _error(code: str, message: str) -> Event:

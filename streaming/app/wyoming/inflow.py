@@ -13,8 +13,9 @@ from ...protocols import SourceItem
 __all__ = ["Inflow"]
 
 _PIECE_SAMPLES = samples_from_seconds(0.1)
-_ROOM_SAMPLES = samples_from_seconds(2.0)
-"""Audio that may wait here. What comes after this source holds 40 s more."""
+_ROOM_SAMPLES = samples_from_seconds(10.0)
+"""Audio that may wait here: a whole command, while its session is made. Who waits does not see
+that the client has left. What comes after this source holds 40 s more."""
 
 
 class Inflow:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 
+from ...errors import BackendError
+from ..server.memory import give_back
 from ..server.refusal import Refusal
 from .connection import Connection
 from .service import Service
@@ -12,6 +14,7 @@ from .wire import MAX_HEADER_BYTES
 
 __all__ = ["WyomingServer"]
 
+_GIVE_BACK_S = 2.0
 _TURNED_AWAY = 64
 """Clients that are told at once that there are too many; more of them are not told."""
 
@@ -33,17 +36,30 @@ class WyomingServer:
         return len(self._connections)
 
     async def serve(self, listener: socket.socket) -> None:
-        """Let clients in, until cancelled; those that are in stay."""
+        """Let clients in, until cancelled; those that are in stay.
+
+        Raises:
+            BackendError: the model is broken for good.
+        """
         server = await asyncio.start_server(self._enter, sock=listener, limit=MAX_HEADER_BYTES)
+        giving_back = asyncio.create_task(self._give_back())
         try:
-            await asyncio.get_running_loop().create_future()
+            await self._service.broken.wait()
         finally:
+            giving_back.cancel()
             server.close()
+        raise _broken()
 
     async def serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client to its end; cancelled, it stays."""
+        """Serve one client to its end; cancelled, it stays.
+
+        Raises:
+            BackendError: the model is broken for good.
+        """
         self._enter(reader, writer)
         await asyncio.wait(self._connections)
+        if self._service.broken.is_set():
+            raise _broken()
 
     async def stop(self) -> None:
         """Begin nothing any more, and end: running transcriptions have their time to finish."""
@@ -58,6 +74,14 @@ class WyomingServer:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
 
+    async def _give_back(self) -> None:
+        """Leave to others the memory of transcriptions that have ended."""
+        while True:
+            await self._service.left.wait()
+            await asyncio.sleep(_GIVE_BACK_S)
+            self._service.left.clear()
+            await asyncio.to_thread(give_back)
+
     def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer, self._service)
         if len(self._connections) < self._service.limits.max_connections:
@@ -71,3 +95,7 @@ class WyomingServer:
             away.add_done_callback(self._turned_away.discard)
         else:
             writer.transport.abort()
+
+
+def _broken() -> BackendError:
+    return BackendError("the model takes no more work; start the server again")

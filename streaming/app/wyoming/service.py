@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,8 +66,12 @@ class Service:
     multilingual: bool
     draining: bool = False
     """No new transcriptions."""
+    broken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """The model takes no passes any more: nothing is left to serve with."""
     running: int = field(default=0, init=False)
     """Transcriptions."""
+    left: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    """A transcription has ended; whoever looks clears it."""
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -88,6 +93,7 @@ class Service:
             yield
         finally:
             self.running -= 1
+            self.left.set()
 
 
 def ending() -> Refusal:

@@ -102,9 +102,8 @@ class Transcription:
         )
         async with pipeline, aclosing(pipeline.events()) as events:
             async for event in events:
-                if not isinstance(event, Committed):
-                    continue
-                self._language = self._language or event.language or None
+                if isinstance(event, Committed):
+                    self._language = self._language or event.language or None
                 if text := self._text.push(event):
                     await self._start()
                     await self._say(TranscriptChunk(text).event())
