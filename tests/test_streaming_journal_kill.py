@@ -77,7 +77,7 @@ def test_killed_at_200_points_a_session_loses_and_repeats_nothing(
             )
             return victims.run(order)
 
-        code = run(resume=False, longest_s=0.15, most_writes=230)
+        code = run(resume=False, longest_s=0.12, most_writes=130)
         while code != 0:
             assert code == -signal.SIGKILL
             kills += 1
@@ -88,7 +88,7 @@ def test_killed_at_200_points_a_session_loses_and_repeats_nothing(
                 code = 0
             elif kills < 3 and rng.random() < 0.3:
                 again += 1
-                code = run(resume=True, longest_s=0.12, most_writes=60)
+                code = run(resume=True, longest_s=0.12, most_writes=40)
             else:
                 code = victims.run(Order(folder=str(folder), resume=True, forces=forces))
         else:
@@ -99,7 +99,7 @@ def test_killed_at_200_points_a_session_loses_and_repeats_nothing(
 
 
 def test_after_a_native_abort_the_session_goes_on(victims: Victims, tmp_path: Path) -> None:
-    order = Order(folder=str(tmp_path), aborts_at_pass=9)
+    order = Order(folder=str(tmp_path), aborts_at_pass=6)
     assert victims.run(order) == -signal.SIGABRT
     assert shown_in(tmp_path)
     assert victims.run(Order(folder=str(tmp_path), resume=True)) == 0
@@ -107,7 +107,7 @@ def test_after_a_native_abort_the_session_goes_on(victims: Victims, tmp_path: Pa
 
 
 def test_the_audio_is_written_before_what_is_said_of_it(victims: Victims, tmp_path: Path) -> None:
-    order = Order(folder=str(tmp_path), dies_at_write=150)
+    order = Order(folder=str(tmp_path), dies_at_write=90)
     assert victims.run(order) == -signal.SIGKILL
     (journal,) = folders_in(tmp_path / "journal")
     words = said(read_events(journal))
