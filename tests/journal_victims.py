@@ -191,7 +191,7 @@ def _obey(order: Order) -> int:
 
 def main() -> None:
     """Obey until standard input ends."""
-    os.fsync = lambda file: None  # a kill takes nothing that was written, and disks are slow
+    os.fsync = lambda fd: None  # a kill takes nothing that was written, and disks are slow
     session = Session(make_parts(), n_mels=80, started=SessionStarted())
     for chunk in chunks_of(_AUDIO):  # what a run has to load or compile, on no thread
         session.feed(chunk, 0.0)
