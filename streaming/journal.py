@@ -112,7 +112,7 @@ class Journal:
         """The journal of a session that was interrupted. Holds its lock until `close`.
 
         Raises:
-            ConfigurationError: it cannot be read.
+            ConfigurationError: it cannot be read, or the session has ended.
             JournalBusyError: a living process writes it.
         """
         folder = Path(folder)
@@ -128,11 +128,13 @@ class Journal:
             cut_torn(folder)
             for event in read_events(folder):
                 journal._recovery.push(event)
+            journal.recovered = journal._recovery.state()
+            if journal.recovered is not None and journal.recovered.ended:
+                raise ConfigurationError(f"the session of {folder} has ended: nothing to resume")
         except BaseException:
             journal._lock.close()
             raise
         journal._folder = folder
-        journal.recovered = journal._recovery.state()
         journal.audio_end = max((file.end_sample for file in audio_files(folder)), default=0)
         return journal
 

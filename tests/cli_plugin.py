@@ -128,11 +128,11 @@ def start(folder: Path, *argv: str | Path, **options: Any) -> subprocess.Popen[s
     }
     return subprocess.Popen(
         [sys.executable, "-m", "streaming", *map(str, argv)],
-        stdin=subprocess.DEVNULL,
         env=environment,
         text=True,
         encoding="utf-8",
         **{
+            "stdin": subprocess.DEVNULL,
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
             "cwd": folder,

@@ -14,15 +14,16 @@ from fakes import ScriptedBackend, ScriptedSource, chunks_of, worker_for
 
 from sources.replay import ReplaySource
 from streaming.audio import Samples
+from streaming.backends.pool import BackendPool
 from streaming.events import Committed, Event, Word, event_from_json, event_to_json
 from streaming.journal import Journal
 from streaming.journal_files import audio_files, read_events
 from streaming.journal_source import JournalSource
 from streaming.pipeline import Pace, Pipeline
-from streaming.protocols import SourceItem
+from streaming.protocols import Source, SourceItem
 from streaming.session import SessionParts
 
-__all__ = ["Recorded", "cut", "go_on", "parsed", "record", "said"]
+__all__ = ["Recorded", "cut", "go_on", "go_on_from", "parsed", "record", "record_from", "said"]
 
 
 @dataclass(frozen=True)
@@ -57,23 +58,33 @@ def record(
     pace: Pace = "fast",
 ) -> Recorded:
     """Run with a journal, to the end."""
+    with contextlib.ExitStack() as stack:
+        worker = stack.enter_context(worker_for(backend))
+        second = None if final is None else stack.enter_context(worker_for(final))
+        return record_from(directory, ScriptedSource(items), worker, parts, second, pace)
+
+
+def record_from(
+    directory: Path,
+    source: Source,
+    worker: BackendPool,
+    parts: SessionParts,
+    final_worker: BackendPool | None = None,
+    pace: Pace = "fast",
+) -> Recorded:
+    """The same with what is there already."""
     journal = _Watched(directory)
-    cost_s = 0.1 if pace == "simulated" else None
 
     async def run() -> list[Event]:
-        with contextlib.ExitStack() as stack:
-            worker = stack.enter_context(worker_for(backend))
-            second = None if final is None else stack.enter_context(worker_for(final))
-            pipeline = Pipeline(
-                ScriptedSource(items),
-                *(worker, parts),
-                pace=pace,
-                pass_cost_s=cost_s,
-                final_worker=second,
-                journal=journal,
-            )
-            async with pipeline, aclosing(pipeline.events()) as events:
-                return [event async for event in events]
+        pipeline = Pipeline(
+            *(source, worker, parts),
+            pace=pace,
+            pass_cost_s=0.1 if pace == "simulated" else None,
+            final_worker=final_worker,
+            journal=journal,
+        )
+        async with pipeline, aclosing(pipeline.events()) as events:
+            return [event async for event in events]
 
     events = asyncio.run(run())
     assert journal.folder is not None
@@ -113,6 +124,21 @@ def go_on(
         final: the larger model.
         until: where the resuming run is abandoned.
     """
+    with contextlib.ExitStack() as stack:
+        worker = stack.enter_context(worker_for(backend))
+        second = None if final is None else stack.enter_context(worker_for(final))
+        return go_on_from(folder, worker, parts, audio, second, until)
+
+
+def go_on_from(
+    folder: Path,
+    worker: BackendPool,
+    parts: SessionParts,
+    audio: Samples | None = None,
+    final_worker: BackendPool | None = None,
+    until: Callable[[Event], bool] = lambda event: False,
+) -> list[Event]:
+    """The same with what is there already."""
     journal = Journal.reopen(folder)
     state = journal.recovered
     assert state is not None
@@ -124,17 +150,14 @@ def go_on(
 
     async def run() -> list[Event]:
         told = []
-        with contextlib.ExitStack() as stack:
-            worker = stack.enter_context(worker_for(backend))
-            second = None if final is None else stack.enter_context(worker_for(final))
-            pipeline = Pipeline(
-                source, worker, parts, pace="fast", final_worker=second, journal=journal
-            )
-            async with pipeline, aclosing(pipeline.events()) as events:
-                async for event in events:
-                    told.append(event)
-                    if until(event):
-                        break
+        pipeline = Pipeline(
+            source, worker, parts, pace="fast", final_worker=final_worker, journal=journal
+        )
+        async with pipeline, aclosing(pipeline.events()) as events:
+            async for event in events:
+                told.append(event)
+                if until(event):
+                    break
         return told
 
     events = parsed([event_to_json(event) for event in asyncio.run(run())])

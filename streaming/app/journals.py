@@ -19,7 +19,14 @@ from ..protocols import Source
 from .options import finite_number
 from .settings import Settings
 
-__all__ = ["add_journal_options", "add_limit_option", "input_left", "make_journals", "settings_of"]
+__all__ = [
+    "add_journal_options",
+    "add_limit_option",
+    "input_left",
+    "limit_bytes",
+    "make_journals",
+    "settings_of",
+]
 
 _LIMIT_MB = 2000.0
 _LEAST_MB = 50.0
@@ -106,11 +113,9 @@ def settings_of(about: Mapping[str, Any]) -> Settings:
     """
     kept = about.get("settings")
     known = {field.name for field in fields(Settings)}
-    if not isinstance(kept, dict) or not kept.keys() <= known:
+    if not isinstance(kept, dict) or not {"hotwords"} <= kept.keys() <= known:
         raise ConfigurationError("the journal is not of this command, or of a newer version of it")
-    values: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()
-    }
+    values: dict[str, Any] = {**kept, "hotwords": tuple(kept["hotwords"])}
     return Settings(**{**values, "pace": "fast", "pass_cost_s": None})
 
 

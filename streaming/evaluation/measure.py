@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigurationError
-from ..events import AudioDropped, Event, Final, Refined, SessionStarted, Stats, Word, text_of
+from ..events import (
+    AudioDropped,
+    Event,
+    Final,
+    Notice,
+    Refined,
+    SessionStarted,
+    Stats,
+    Word,
+    text_of,
+)
 from .alignment import align_words
 from .delays import (
     committed_words,
@@ -135,6 +145,11 @@ def _frame(events: Sequence[Event]) -> tuple[SessionStarted, Stats]:
         raise ConfigurationError(
             "at pace fast events carry wall time, which says nothing about delays; "
             "use --pace simulated"
+        )
+    if any(isinstance(event, Notice) and event.code == "resumed" for event in events):
+        raise ConfigurationError(
+            "the session was cut off and resumed at pace fast, which says nothing about delays; "
+            "evaluate the audio alone"
         )
     stats = [event for event in events if isinstance(event, Stats)]
     if not stats:
