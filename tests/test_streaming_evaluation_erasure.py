@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streaming.evaluation.erasure import withdrawn_words
+from streaming.evaluation.erasure import Withdrawal, withdrawals, withdrawn_words
 from streaming.events import Committed, Event, Final, Partial, Word
 
 
@@ -42,3 +42,16 @@ def test_no_more_is_withdrawn_than_was_shown(steps: list[tuple[bool, str]]) -> N
     events: list[Event] = [shown(text) if tell else committed(text) for tell, text in steps]
     n_shown = sum(len(text.split()) for tell, text in steps if tell)
     assert 0 <= withdrawn_words(events) <= n_shown
+
+
+def test_a_withdrawal_says_what_was_there_what_is_there_and_when() -> None:
+    log = [
+        Partial(clock_s=1.0, words=words("a b c")),
+        Committed(clock_s=2.0, words=words("a")),
+        Partial(clock_s=2.0, words=words("x")),
+        Final(clock_s=3.0),
+    ]
+    assert list(withdrawals(log)) == [
+        Withdrawal(words("b c"), 2.0, words("x")),
+        Withdrawal(words("x"), 3.0, ()),
+    ]

@@ -69,6 +69,10 @@ def _command(argv: Sequence[str]) -> tuple[Callable[[Sequence[str]], int], Seque
         from .evaluate_command import evaluate_command
 
         return evaluate_command, argv[1:]
+    if name == "report":
+        from .report_command import report_command
+
+        return report_command, argv[1:]
     if name == "devices":
         from .devices_command import devices_command
 

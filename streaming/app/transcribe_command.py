@@ -24,12 +24,13 @@ __all__ = ["transcribe_command"]
 
 _USAGE = """stream-transcribe [options] FILE|URL|-
        stream-transcribe [options] --mic|--loopback
-       stream-transcribe serve|models|evaluate|devices|doctor --help"""
+       stream-transcribe serve|models|evaluate|report|devices|doctor --help"""
 _EPILOG = """\
 subcommands:
   serve                 live captions for many people, on a web page and over WebSockets
   models                list, fetch, check, locate or quantize models
   evaluate AUDIO REF    word error rate, delays and real-time factor
+  report LOG.jsonl      a page that shows an event log: words, passes, delays
   devices               list microphones, and outputs whose sound can be recorded
   doctor                what this machine has, and how fast it is
   A file of such a name is reached as ./models.

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
-from ..events import Committed, Event, Partial
+from ..events import Committed, Event, Partial, Word
 from ..words import key
 
-__all__ = ["withdrawn_words"]
+__all__ = ["Withdrawal", "withdrawals", "withdrawn_words"]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Tentative words that disappeared, or were followed by others, in one moment."""
+
+    words: tuple[Word, ...]
+    """What was shown and is not any more, from the first word that changed."""
+    clock_s: float
+    """When it was taken back: the next display, or the last event."""
+    instead: tuple[Word, ...]
+    """What stands there now."""
 
 
 def withdrawn_words(events: Iterable[Event]) -> int:
@@ -19,23 +32,29 @@ def withdrawn_words(events: Iterable[Event]) -> int:
     partials and the final transcript; words compare by letters and digits, so a change of
     case or punctuation is no erasure. Committed words are never taken back.
     """
-    withdrawn = 0
-    tentative: list[str] = []
-    confirmed: list[str] = []  # committed since the last display
+    return sum(len(each.words) for each in withdrawals(events))
+
+
+def withdrawals(events: Iterable[Event]) -> Iterator[Withdrawal]:
+    """The words that `withdrawn_words` counts, of one session, display by display."""
+    tentative: list[Word] = []
+    confirmed: list[Word] = []  # committed since the last display
+    clock_s = 0.0
     for event in events:
+        clock_s = event.clock_s
         if isinstance(event, Committed):
-            confirmed += [key(word.text) for word in event.words]
+            confirmed += event.words
         elif isinstance(event, Partial):
-            shown = [key(word.text) for word in event.words]
-            withdrawn += _behind_common_prefix(tentative, confirmed + shown)
-            tentative, confirmed = shown, []
-    return withdrawn + _behind_common_prefix(tentative, confirmed)
+            yield from _taken_back(tentative, [*confirmed, *event.words], clock_s)
+            tentative, confirmed = list(event.words), []
+    yield from _taken_back(tentative, confirmed, clock_s)
 
 
-def _behind_common_prefix(before: list[str], after: list[str]) -> int:
+def _taken_back(before: list[Word], after: list[Word], clock_s: float) -> Iterator[Withdrawal]:
     common = 0
     for old, new in zip(before, after, strict=False):
-        if old != new:
+        if key(old.text) != key(new.text):
             break
         common += 1
-    return len(before) - common
+    if before[common:]:
+        yield Withdrawal(tuple(before[common:]), clock_s, tuple(after[common:]))
