@@ -174,6 +174,7 @@ def test_a_log_without_a_beginning_is_refused(log: list[Event], says: str) -> No
         Partial(committed=None),  # type: ignore[arg-type]
         Partial(words=(Word(" a", math.inf, 1.0, 1.0),)),
         Partial(words=(Word(7, 1.0, 1.0, 1.0),)),  # type: ignore[arg-type]
+        PassDone(n_words=10**400),
         PassDone(n_words=1.5),  # type: ignore[arg-type]
         PassDone(looped="no"),  # type: ignore[arg-type]
         SessionStarted(options=[]),  # type: ignore[arg-type]

@@ -41,6 +41,8 @@ __all__ = ["collect", "require_sound", "sessions_of"]
 
 _LONGEST_S = 1e7
 """A time beyond this, four months, is none."""
+_HIGHEST = 1 << 53
+"""And a number beyond this is none that JSON carries."""
 
 
 def require_sound(events: Iterable[Event]) -> None:
@@ -70,7 +72,7 @@ def _is_like(value: object, default: object) -> bool:
     if isinstance(default, float):
         return _is_time(value)
     if isinstance(default, int) and not isinstance(default, bool):
-        return isinstance(value, int)
+        return isinstance(value, int) and abs(value) < _HIGHEST
     return isinstance(value, type(default))
 
 
