@@ -17,6 +17,7 @@
     models       model files: found, made, fetched, checked
     offline      one pass over a whole recording, for comparison
     evaluation   event logs to error rates and delays
+    report       event logs as pages to look at
     word_files   small files that people write: names, replacements
     testing      contract checks for other people's adapters
     app          names to parts; the command line. Not imported from here.

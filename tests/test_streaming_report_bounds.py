@@ -40,7 +40,8 @@ def test_of_too_much_the_first_is_shown_and_the_rest_is_told() -> None:
 
 
 def test_sessions_share_what_a_page_holds() -> None:
-    assert Bounds(100, 40, 100, 20).share(4) == Bounds(25, 10, 25, 5)
+    whole = Bounds(words=100, utterances=40, passes=100, marks=20)
+    assert whole.share(4) == Bounds(words=25, utterances=10, passes=25, marks=5)
 
 
 def test_endless_texts_are_cut() -> None:

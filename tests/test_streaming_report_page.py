@@ -115,6 +115,9 @@ def test_a_reader_finds_words_delays_and_what_happened() -> None:
         "0:03 warning passes do not keep up",
         "0:02 0.50 s of audio lost overflow",
         "waited for its turn",
+        "words 3 in 2 utterances",
+        "passes 3 runs of the model, half of them up to 0.10 s long",
+        "audio lost 0.5 s in 1 piece",
     ):
         assert told in text
 
@@ -153,9 +156,8 @@ def test_every_session_has_a_section() -> None:
     assert "phone" in found.text
 
 
-def test_more_sessions_than_a_browser_draws_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streaming.report.page._MOST_SESSIONS", 2)
-    found = page_of(*[by_hand()] * 5)
+def test_more_sessions_than_a_browser_draws_are_told() -> None:
+    found = page_of(*[by_hand()] * 5, bounds=Bounds(sessions=2))
     assert len(found.named("section")) == 2
     assert "3 more sessions of the log are not shown." in found.text
 
@@ -170,6 +172,19 @@ def test_a_page_of_many_hours_is_bounded_and_says_what_is_left_out() -> None:
 def test_tables_are_bounded_too() -> None:
     found = page_of(talk(60), bounds=Bounds(words=60, passes=10, utterances=2))
     assert len(found.named("tr")) < 80
+
+
+def test_where_nothing_fits_the_numbers_stay() -> None:
+    text = page_of(by_hand(), bounds=Bounds(words=1, passes=0, marks=0)).text
+    assert "Of 3 words in 2 utterances, the first 0 in 0 are shown." in text
+    assert "half of the words certain after" in text
+    assert "How late each word was" not in text
+
+
+def test_numbers_that_no_run_has_do_no_harm() -> None:
+    far = PassDone(start_s=9e6, end_s=-9e6, asked_s=1.0, compute_s=-5.0, n_words=1 << 50)
+    log = [SessionStarted(), at(-3.0, far), at(2.0, Committed(words=(word("a", 5.0, -5.0),)))]
+    assert "Each word on its way" in page_of(stamped(log)).text
 
 
 def test_bokeh_is_asked_for_by_the_name_of_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,10 @@ from sources.file import FileSource
 
 from ..errors import ConfigurationError, SinkError, StreamingError
 from ..evaluation import read_log
+from ..events import Event
 from ..report import (
     Envelope,
+    SessionReport,
     Sounding,
     Waveform,
     collect,
@@ -63,14 +65,12 @@ def report_command(argv: Sequence[str]) -> int:
         raise ConfigurationError(f"--output {output}: a report is a page; name a file in .html")
     check_paths([log] if audio is None else [log, audio], [output])
     require_bokeh()
-    events = read_log(log)
-    require_sound(events)
-    sessions = sessions_of(events)
+    sessions = _sessions(log)
     if audio is not None and len(sessions) > 1:
         raise ConfigurationError(f"--audio is for one session; {log} has {len(sessions)}")
     reports = [collect(session) for session in sessions]
     if len(reports) == 1:
-        waveform, note = _audio(log, audio, reports[0].audio_s)
+        waveform, note = _audio(log, audio, reports[0])
         soundings = [Sounding(reports[0], waveform, note)]
     else:
         soundings = [Sounding(report) for report in reports]
@@ -78,7 +78,16 @@ def report_command(argv: Sequence[str]) -> int:
     return 0
 
 
-def _audio(log: Path, named: Path | None, heard_s: float) -> tuple[Waveform | None, str]:
+def _sessions(log: Path) -> list[list[Event]]:
+    events = read_log(log)
+    try:
+        require_sound(events)
+        return sessions_of(events)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{log}: {error}") from None
+
+
+def _audio(log: Path, named: Path | None, report: SessionReport) -> tuple[Waveform | None, str]:
     """The outline of a session's audio, and what is to be said of it."""
     beside = next(filter(Path.is_file, map(log.with_suffix, _RECORDED)), None)
     path = named or beside
@@ -93,10 +102,11 @@ def _audio(log: Path, named: Path | None, heard_s: float) -> tuple[Waveform | No
         if named is not None:
             raise
         return None, f"There is no waveform: {error}"
-    if abs(waveform.length_s - heard_s) > _TOLERANCE_S:
+    whole = report.end_reason is not None
+    if whole and abs(waveform.length_s - report.audio_s) > _TOLERANCE_S:
         return waveform, (
             f"The waveform is of {path.name}, which has {waveform.length_s:.1f} s of audio; the "
-            f"session heard {heard_s:.1f} s. Is it the right file?"
+            f"session heard {report.audio_s:.1f} s. Is it the right file?"
         )
     return waveform, ""
 

@@ -14,10 +14,12 @@ _WORD_CHARS, _TEXT_CHARS = 60, 1_000
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
     """The most of each kind that a page holds; three hours of speech have about as much."""
 
+    sessions: int = 12
+    """Each has half a dozen pictures, which a browser draws all at once."""
     words: int = 24_000
     utterances: int = 4_000
     passes: int = 24_000
@@ -27,7 +29,13 @@ class Bounds:
     def share(self, n_sessions: int) -> Bounds:
         """Of one session of so many."""
         n = max(1, n_sessions)
-        return Bounds(self.words // n, self.utterances // n, self.passes // n, self.marks // n)
+        return replace(
+            self,
+            words=self.words // n,
+            utterances=self.utterances // n,
+            passes=self.passes // n,
+            marks=self.marks // n,
+        )
 
 
 def clip(text: str, most: int) -> str:

@@ -41,6 +41,8 @@ __all__ = ["collect", "require_sound", "sessions_of"]
 
 _LONGEST_S = 1e7
 """A time beyond this, four months, is none."""
+_HIGHEST = 1 << 53
+"""And a number beyond this is none that JSON carries."""
 
 
 def require_sound(events: Iterable[Event]) -> None:
@@ -59,8 +61,8 @@ def require_sound(events: Iterable[Event]) -> None:
                 sound = _is_like(value, getattr(blank, field.name))
             if not sound:
                 raise ConfigurationError(
-                    f"the event log is damaged: {field.name} of the {event.type} with seq "
-                    f"{event.seq!r:.20} cannot be {value!r:.40}"
+                    f"damaged: {field.name} of the {event.type} with seq {event.seq!r:.20} "
+                    f"cannot be {value!r:.40}"
                 )
 
 
@@ -70,7 +72,7 @@ def _is_like(value: object, default: object) -> bool:
     if isinstance(default, float):
         return _is_time(value)
     if isinstance(default, int) and not isinstance(default, bool):
-        return isinstance(value, int)
+        return isinstance(value, int) and abs(value) < _HIGHEST
     return isinstance(value, type(default))
 
 
@@ -97,12 +99,12 @@ def sessions_of(events: Iterable[Event]) -> list[list[Event]]:
             running[event.session] = sessions[-1]
         elif event.session not in running:
             raise ConfigurationError(
-                f"the event log lacks the beginning of session {event.session!r:.60}: its first "
-                "event must be session_started"
+                f"the beginning of session {event.session!r:.60} is missing: session_started is "
+                "the first event of each"
             )
         running[event.session].append(event)
     if not sessions:
-        raise ConfigurationError("no session in the event log: it is empty")
+        raise ConfigurationError("no event in it; an event log is what --format jsonl writes")
     return sessions
 
 

@@ -18,8 +18,7 @@ from .waveform import Waveform
 __all__ = ["Sounding", "page", "require_bokeh"]
 
 _HERE = Path(__file__).parent
-_MOST_SESSIONS = 12
-"""Each has half a dozen pictures, which a browser draws all at once."""
+_BOUNDS = Bounds()
 _PAGE = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -75,7 +74,7 @@ def require_bokeh() -> None:
         ) from None
 
 
-def page(soundings: Sequence[Sounding], title: str, bounds: Bounds | None = None) -> str:
+def page(soundings: Sequence[Sounding], title: str, bounds: Bounds = _BOUNDS) -> str:
     """The whole page.
 
     Args:
@@ -91,8 +90,8 @@ def page(soundings: Sequence[Sounding], title: str, bounds: Bounds | None = None
     from bokeh.embed import components
     from bokeh.resources import Resources
 
-    shown = soundings[:_MOST_SESSIONS]
-    share = (bounds or Bounds()).share(len(shown))
+    shown = soundings[: bounds.sessions]
+    share = bounds.share(len(shown))
     reports = [bounded(each.report, share) for each in shown]
     plots = [
         draw(report, each.waveform, f"s{number}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from . import tables
 from .bounds import clip, clock
+from .drawing import COLOURS
 from .model import SessionReport
-from .plots import COLOURS
 from .waveform import Waveform
 
 __all__ = ["section"]
@@ -47,7 +48,7 @@ def section(
         "words": _words(report),
         "passes": _passes(report),
         "delays": _delays(report),
-        "spread": _spread(),
+        "spread": _spread(report),
     }
     shown = {
         kind: f'<figure aria-label="{captions[kind][0]}">'
@@ -117,7 +118,7 @@ def _facts(report: SessionReport) -> str:
     facts = [
         ("model", report.model[:60], report.backend[:60]),
         ("audio", clock(report.audio_s), _language(report)),
-        ("words", f"{report.n_words:,}", f"in {report.n_utterances:,} utterances"),
+        ("words", f"{report.n_words:,}", f"in {_number(report.n_utterances, 'utterance')}"),
     ]
     if (delay := report.commit_delay) is not None:
         more = f"95 % after {delay.p95:.2f} s, the slowest after {delay.max:.2f} s"
@@ -134,18 +135,25 @@ def _facts(report: SessionReport) -> str:
             )
         )
     if report.n_passes is not None:
-        facts.append(("passes", f"{report.n_passes:,}", "runs of the model"))
+        took_s = median(each.compute_s for each in report.passes) if report.passes else None
+        more = "" if took_s is None else f", half of them up to {took_s:.2f} s long"
+        facts.append(("passes", f"{report.n_passes:,}", f"runs of the model{more}"))
     share = report.n_withdrawn / report.n_words if report.n_words else 0.0
     facts.append(
         ("words taken back", f"{report.n_withdrawn:,}", f"{share:.2f} for each that stayed")
     )
-    facts.append(("audio lost", f"{report.dropped_s:.1f} s", f"{len(report.dropped):,} times"))
+    lost = f"in {_number(len(report.dropped), 'piece')}" if report.dropped else ""
+    facts.append(("audio lost", f"{report.dropped_s:.1f} s", lost))
     facts.append(("notices", f"{len(report.notices):,}", ""))
     rows = "".join(
         f"<div><dt>{name}</dt><dd>{tables.escaped(value)}<small>{tables.escaped(more)}</small></dd></div>"
         for name, value, more in facts
     )
     return f'<dl class="facts">{rows}</dl>'
+
+
+def _number(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def _language(report: SessionReport) -> str:
@@ -217,25 +225,27 @@ def _passes(report: SessionReport) -> _Caption:
 
 
 def _delays(report: SessionReport) -> _Caption:
-    assert report.commit_delay is None or report.shown_delay is not None
-    delay = report.commit_delay
-    legend = [("ring", "shown", "on screen"), ("dot", "certain", "certain")]
-    if delay is not None:
-        legend += [
-            ("line", "certain", f"half of the words were certain after {delay.p50:.2f} s"),
-            ("dashes", "certain", f"95 % of them after {delay.p95:.2f} s"),
-        ]
     sentence = (
         "Every word stands at the time it was said. The higher, the later it came: seconds after "
         "the word's end."
     )
+    legend = [("ring", "shown", "on screen"), ("dot", "certain", "certain"), *_percentiles(report)]
     return "How late each word was", sentence, _legend(legend)
 
 
-def _spread() -> _Caption:
+def _spread(report: SessionReport) -> _Caption:
     sentence = "The further left the bars, the quicker the text. Both kinds count every word."
-    legend = [("bar", "shown", "on screen"), ("bar", "certain", "certain")]
+    legend = [("bar", "shown", "on screen"), ("bar", "certain", "certain"), *_percentiles(report)]
     return "How many words were how late", sentence, _legend(legend)
+
+
+def _percentiles(report: SessionReport) -> Sequence[tuple[str, str, str]]:
+    if (delay := report.commit_delay) is None:
+        return ()
+    return (
+        ("line", "certain", f"half of the words were certain after {delay.p50:.2f} s"),
+        ("dashes", "certain", f"95 % of them after {delay.p95:.2f} s"),
+    )
 
 
 _SHAPES = {

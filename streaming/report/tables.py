@@ -132,9 +132,9 @@ def _table(name: str, caption: str, heads: Sequence[str], rows: Sequence[Sequenc
         + "</tr>"
         for row in rows
     )
-    told = f"<caption>{caption}</caption>" if caption else ""
+    told = f"<p>{caption}</p>" if caption else ""
     return (
-        f'<div class="wide" role="region" aria-label="{name}" tabindex="0"><table>{told}'
+        f'{told}<div class="wide" role="region" aria-label="{name}" tabindex="0"><table>'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
     )
 
