@@ -23,9 +23,6 @@ MARKS = ".,;:!?…"
 _ALIKE = 0.6
 """Share of its letters in which a word has to be as it should. Below that, different things are
 alike: "bathroom" is 0.57 of "bedroom", "in" half of "on"."""
-_JOINED_LETTERS = 1
-"""Letters that may differ where words were split or joined another way: with more, the shortest
-of them could be any other ("lights on", "light song")."""
 _ARTICLES = frozenset({"a", "an", "the"})
 """What models leave out, add and confuse the most."""
 _ARTICLE = 0.5
@@ -265,14 +262,11 @@ def _word_cost(wanted: str, heard: str) -> float | None:
 
 
 def _joined_cost(wanted: str, *heard: str) -> float | None:
-    """The same for several words written as one, which leaves less room for other letters."""
-    if abs(len(wanted) - sum(map(len, heard))) > 2 * _JOINED_LETTERS:  # doubled ones count once
-        return None
-    a, b = _undoubled(wanted), _undoubled("".join(heard))
-    if abs(len(a) - len(b)) > _JOINED_LETTERS:
-        return None
-    distance = _distance(a, b)
-    return distance if distance <= _JOINED_LETTERS else None
+    """The same for words that were split or joined another way.
+
+    No letter may differ there: with one, "lightsoff" would be "lights on".
+    """
+    return 0.0 if _undoubled(wanted) == _undoubled("".join(heard)) else None
 
 
 @lru_cache(maxsize=65_536)
