@@ -23,6 +23,7 @@ _ALL = (
     "margin",
     "compare",
     "hotwords",
+    "commands",
     "sessions",
     "server",
     "memory",

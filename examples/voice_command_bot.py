@@ -23,6 +23,8 @@ PHRASES = {
     "stop": ["stop", "be quiet"],
 }
 ROOMS = ["kitchen", "living room", "bedroom", "bathroom"]
+PROMPT = "Turn the kitchen lights on. Set a timer for five minutes. Cancel the timer. Stop."
+"""Told to the model: who knows what may be said hears it better."""
 
 
 class Bot:
@@ -64,7 +66,7 @@ async def main() -> None:
 
     spotter = CommandSpotter(PHRASES, slots={"room": ROOMS}, wake=chosen.wake)
     source = MicrophoneSource() if chosen.mic else FileSource(chosen.recording, pace="simulated")
-    settings = Settings(pace="realtime" if chosen.mic else "simulated")
+    settings = Settings(pace="realtime" if chosen.mic else "simulated", prompt=PROMPT)
     print(f'Say "turn the {ROOMS[0]} lights on", "set a timer for five minutes" or "stop".')
     sink = CommandSink(spotter, Bot().handle)
     async with make_pipeline(source, settings, sinks=[sink]) as pipeline:

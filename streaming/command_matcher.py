@@ -15,7 +15,7 @@ from functools import lru_cache
 from .command_grammar import Meaning, Node, Slot
 from .spoken_values import READERS, SMALL_NUMBERS
 
-__all__ = ["MARKS", "Match", "Token", "match_from"]
+__all__ = ["MARKS", "Match", "Token", "match_from", "plainest"]
 
 MARKS = ".,;:!?…"
 """What follows a word where something ends."""
@@ -23,9 +23,6 @@ MARKS = ".,;:!?…"
 _ALIKE = 0.6
 """Share of its letters in which a word has to be as it should. Below that, different things are
 alike: "bathroom" is 0.57 of "bedroom", "in" half of "on"."""
-_JOINED_LETTERS = 1
-"""Letters that may differ where words were split or joined another way: with more, the shortest
-of them could be any other ("lights on", "light song")."""
 _ARTICLES = frozenset({"a", "an", "the"})
 """What models leave out, add and confuse the most."""
 _ARTICLE = 0.5
@@ -85,13 +82,13 @@ class _State:
     values: tuple[tuple[str, str | float], ...] = ()
 
 
-_Row = list[_State | None]
-"""By how many tokens are used up."""
+_Row = dict[int, _State]
+"""The best way to have used up the tokens before each index, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A node, with the best way to have used up each number of tokens by it."""
+    """A node, and how it can be reached."""
 
     node: Node
     row: _Row
@@ -117,17 +114,16 @@ def match_from(root: Node, tokens: Sequence[Token], start: int) -> tuple[list[Ma
     end = start + 1
     while end < len(tokens) and tokens[end].start_s - tokens[end - 1].end_s <= _LONGEST_PAUSE_S:
         end += 1
-    row: _Row = [None] * (end + 1)
-    row[start] = _State(0.0)
+    row = {start: _State(0.0)}
     first = _Place(root, row, row)
     found: list[tuple[Node, int, _State, bool]] = []
     unfinished_costs: list[float] = []
     for place, by_slot in _walk(first, tokens, end):
-        node, last = place.node, place.row[end]
-        if node.goes_on and last is not None:
-            unfinished_costs.append(last.cost)
+        node = place.node
+        if node.goes_on and end in place.row:
+            unfinished_costs.append(place.row[end].cost)
         if node.meaning is not None:
-            found += [(node, at, s, by_slot) for at, s in enumerate(place.row) if s is not None]
+            found += [(node, at, state, by_slot) for at, state in place.row.items()]
     matches = []
     for node, at, state, by_slot in found:
         similarity = 1 - (state.cost - _FREE * state.loose) / node.letters
@@ -166,47 +162,41 @@ def _walk(place: _Place, tokens: Sequence[Token], end: int) -> Iterator[tuple[_P
 def _after_word(
     place: _Place, word: str, node: Node, tokens: Sequence[Token], end: int
 ) -> _Place | None:
-    row: _Row = [None] * (end + 1)
-    before, above = place.slid, place.above
-    for at in range(end):
-        if (state := before[at]) is not None:
+    row: _Row = {}
+    for at, state in place.slid.items():
+        if at < end:
             _offer(row, at + 1, state, _word_cost(word, tokens[at].key))
-            if at + 1 < end:
-                heard = tokens[at].key + tokens[at + 1].key
-                _offer(row, at + 2, state, _joined_cost(word, heard))
-        if place.word and above is not None and (state := above.slid[at]) is not None:
-            both = place.word + word
-            _offer(row, at + 1, state, _joined_cost(both, tokens[at].key))
+        if at + 1 < end:
+            _offer(row, at + 2, state, _joined_cost(word, tokens[at].key, tokens[at + 1].key))
+    if place.word and place.above is not None:  # this word and the one before it
+        both = place.word + word
+        for at, state in place.above.slid.items():
+            if at < end:
+                _offer(row, at + 1, state, _joined_cost(both, tokens[at].key))
             if at + 1 < end and len(tokens[at].key) != len(place.word):  # parted at another place
-                heard = tokens[at].key + tokens[at + 1].key
-                _offer(row, at + 2, state, _joined_cost(both, heard))
+                _offer(row, at + 2, state, _joined_cost(both, tokens[at].key, tokens[at + 1].key))
     if word in _ARTICLES:
-        for at, state in enumerate(place.row):
-            if state is not None:
-                _offer(row, at, state, _ARTICLE)
+        for at, state in place.row.items():
+            _offer(row, at, state, _ARTICLE)
     return _place(place, row, word, node, tokens, end)
 
 
 def _after_slot(
     place: _Place, slot: Slot, node: Node, tokens: Sequence[Token], end: int
 ) -> _Place | None:
-    row: _Row = [None] * (end + 1)
+    row: _Row = {}
     keys = [token.key for token in tokens[:end]] if slot.kind != "text" else []
-    for at, state in enumerate(place.row):
-        if state is None:
-            continue
+    for at, state in place.row.items():
         if slot.kind == "text":
             for to in range(at + 1, min(at + _MOST_TEXT, end) + 1):
                 said = " ".join(token.text for token in tokens[at:to] if token.text)
-                free = to - at
-                _offer(
-                    row, to, state, _FREE * free, loose=free, value=(slot.name, said.strip(MARKS))
-                )
+                value = (slot.name, said.strip(MARKS))
+                _offer(row, to, state, _FREE * (to - at), loose=to - at, value=value)
                 if tokens[to - 1].ends:
                     break
         else:
-            for to, value in READERS[slot.kind](keys, at):
-                _offer(row, to, state, 0.0, value=(slot.name, value))
+            for to, number in READERS[slot.kind](keys, at):
+                _offer(row, to, state, 0.0, value=(slot.name, number))
     return _place(place, row, "", node, tokens, end)
 
 
@@ -214,13 +204,14 @@ def _place(
     above: _Place, row: _Row, word: str, node: Node, tokens: Sequence[Token], end: int
 ) -> _Place | None:
     most = (1 - _LEAST_SIMILARITY) * node.most_letters + _FREE * _MOST_TEXT
-    row = [state if state is not None and state.cost <= most else None for state in row]
-    if not any(row):
+    row = {at: state for at, state in row.items() if state.cost <= most}
+    if not row:
         return None
-    slid = list(row)
-    for at in range(end):
-        if (state := slid[at]) is not None:
-            _offer(slid, at + 1, state, _added_cost(tokens[at].key))
+    slid = dict(row)
+    for at in range(min(row), end):
+        added = _added_cost(tokens[at].key)
+        if at in slid and added is not None and slid[at].cost + added <= most:
+            _offer(slid, at + 1, slid[at], added)
     return _Place(node, row, slid, word, above)
 
 
@@ -236,7 +227,7 @@ def _offer(
     """Take a way to a place if it is the cheapest one."""
     if cost is None:
         return
-    there = row[at]
+    there = row.get(at)
     if there is None or state.cost + cost < there.cost:
         values = state.values if value is None else (*state.values, value)
         row[at] = _State(state.cost + cost, state.loose + loose, values)
@@ -250,7 +241,7 @@ def _added_cost(heard: str) -> float | None:
     return None if number else float(len(heard))
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=65_536)
 def _word_cost(wanted: str, heard: str) -> float | None:
     """Letters in which two words differ; None for words that are not alike.
 
@@ -263,18 +254,22 @@ def _word_cost(wanted: str, heard: str) -> float | None:
     if wanted in _ARTICLES and heard in _ARTICLES:
         return _ARTICLE
     a, b = _undoubled(wanted), _undoubled(heard)
+    most = (1 - _ALIKE) * max(len(a), len(b)) + 1e-9
+    if abs(len(a) - len(b)) > most or sum(c not in b for c in a) > most:
+        return None
     distance = _distance(a, b)
-    return distance if 1 - distance / max(len(a), len(b)) >= _ALIKE else None
+    return distance if distance <= most else None
 
 
-@lru_cache(maxsize=16_384)
-def _joined_cost(wanted: str, heard: str) -> float | None:
-    """The same for several words written as one, which leaves less room for other letters."""
-    a, b = _undoubled(wanted), _undoubled(heard)
-    distance = _distance(a, b) if abs(len(a) - len(b)) <= _JOINED_LETTERS else None
-    return distance if distance is not None and distance <= _JOINED_LETTERS else None
+def _joined_cost(wanted: str, *heard: str) -> float | None:
+    """The same for words that were split or joined another way.
+
+    No letter may differ there: with one, "lightsoff" would be "lights on".
+    """
+    return 0.0 if _undoubled(wanted) == _undoubled("".join(heard)) else None
 
 
+@lru_cache(maxsize=65_536)
 def _undoubled(word: str) -> str:
     return "".join(c for i, c in enumerate(word) if i == 0 or c != word[i - 1])
 
@@ -287,3 +282,10 @@ def _distance(a: str, b: str) -> float:
         for j, y in enumerate(b, start=1):
             row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (x != y)))
     return float(row[-1])
+
+
+def plainest(words: Sequence[str]) -> str:
+    """What two runs of words share that cannot be told apart when they are heard."""
+    return "".join(
+        _undoubled(str(SMALL_NUMBERS.get(word, word))) for word in words if word not in _ARTICLES
+    )

@@ -35,10 +35,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from .command_grammar import Node, Slot, build_tree
-from .command_hearing import Hearing, tokens_of
-from .command_matcher import match_from
-from .command_search import Found, choose, find
+from .command_grammar import Meaning, Node, Slot, build_tree
+from .command_hearing import Hearing
+from .command_matcher import plainest
+from .command_search import Found, find
 from .errors import ConfigurationError
 from .events import Committed, Event, Final, Partial, SessionEnded, Word, text_of
 from .words import key
@@ -125,17 +125,14 @@ class Commands:
             raise ConfigurationError("there is no command to listen for")
         self.tree, forms = build_tree(phrases, slots or {})
         self.names = tuple(phrases)
+        known: dict[str, Meaning] = {}
         for steps, meaning in forms:
-            words = [_SAMPLES[step.kind] if isinstance(step, Slot) else step for step in steps]
-            tokens = tokens_of([Word(word, 0.0, 0.0, 1.0) for word in words])
-            matches, _ = match_from(self.tree, tokens, 0)
-            whole = [match for match in matches if match.end == len(tokens)]
-            best = choose(whole, matches)
-            if best is None or best.meaning != meaning:
-                other = next(m.meaning for m in whole if m.meaning != meaning)
+            said = " ".join(_SAMPLES[s.kind] if isinstance(s, Slot) else s for s in steps)
+            other = known.setdefault(plainest(said.split()), meaning)
+            if other != meaning:
                 raise ConfigurationError(
-                    f"{meaning.phrase!r} and {other.phrase!r} cannot be told apart where somebody "
-                    f"says {' '.join(words)!r}"
+                    f"{other.phrase!r} and {meaning.phrase!r} cannot be told apart where somebody "
+                    f"says {said!r}"
                 )
 
 
