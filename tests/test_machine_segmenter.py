@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ from streaming.options import VadOptions
 from streaming.protocols import Activity
 from streaming.segmenter import SegmentEdge, SegmentEnd, Segmenter, SegmentStart
 
-FRAME = 160
+FRAME = 16
+"""Samples; a tenth of what detectors take, which is as good here and faster."""
 ENTER, LEAVE = 0.5, 0.3
 
 
@@ -194,19 +196,15 @@ class SegmenterMachine(RuleBasedStateMachine):
         assert split == expected
         self.edges += whole
 
-    @rule(
-        runs=st.lists(
-            st.tuples(
-                st.sampled_from([0.0, 0.0, 0.0, 0.29, 0.3, 0.4, 0.5, 0.9, 0.9, 0.9]),
-                st.sampled_from([1, 80, 160, 160, 320, 480, 640, 800, 3_000]),
-            ),
-            min_size=1,
-            max_size=8,
-        ),
-        size=st.integers(1, 500),
-    )
-    def push(self, runs: list[tuple[float, int]], size: int) -> None:
-        values = [value for value, n in runs for _ in range(n)]
+    @rule(seed=st.integers(0, 1 << 30), size=st.integers(1, 50))
+    def push(self, seed: int, size: int) -> None:
+        """Runs of samples that are the same, a few frames long and mostly whole ones."""
+        rng = random.Random(seed)
+        values: list[float] = []
+        for _ in range(rng.randint(1, 80)):
+            value = rng.choice((0.0, 0.0, 0.0, 0.29, 0.3, 0.4, 0.5, 0.9, 0.9, 0.9))
+            length = rng.choice((1, 1, 2, 3, 4, 5, 6, 15)) * FRAME + rng.choice((0, 0, 0, 0, -1, 8))
+            values += [value] * length
         samples = np.array(values, np.float32)
         pieces = [samples[at : at + size] for at in range(0, len(samples), size)]
         self.same(
@@ -215,7 +213,7 @@ class SegmenterMachine(RuleBasedStateMachine):
             self.reference.push(samples.tolist()),
         )
 
-    @rule(back=st.integers(0, 3_000))
+    @rule(back=st.integers(0, 300))
     @precondition(lambda self: self.reference.utterance_start is not None)
     def cut(self, back: int) -> None:
         assert self.reference.utterance_start is not None
@@ -267,4 +265,4 @@ class SegmenterMachine(RuleBasedStateMachine):
 
 
 TestSegmenter = SegmenterMachine.TestCase
-TestSegmenter.settings = bounded(200, steps=30)
+TestSegmenter.settings = bounded(60, steps=20)
