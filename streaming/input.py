@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any
 
 from .audio import AudioChunk, Flush
-from .errors import SourceError
+from .errors import SourceError, StreamingError
 from .events import Notice
 from .input_check import InputCheck
 from .protocols import Pausable, Source, SourceItem
@@ -65,7 +65,7 @@ class Input:
         self._heard = self._stalled = False
         self._explained = False
         """The last thing from the source was no audio: it may say why none follows."""
-        self.error: SourceError | None = None
+        self.error: StreamingError | None = None
         self._changed = asyncio.Event()
         self._flushes = 0
         self._notices: deque[Notice] = deque(maxlen=_MOST_NOTICES)
@@ -207,7 +207,7 @@ class Input:
             items = self._check.push(item)
         except StopAsyncIteration:
             return None
-        except SourceError as error:
+        except StreamingError as error:
             self.error = error
             return None
         except (Exception, asyncio.CancelledError) as error:  # nobody here has cancelled it

@@ -24,7 +24,7 @@ from .audio import (
     samples_from_seconds,
     seconds,
 )
-from .errors import SourceError, StreamingError
+from .errors import SinkError, SourceError, StreamingError
 from .events import (
     AudioDropped,
     Committed,
@@ -291,7 +291,9 @@ class Session:
         events += self._transcriber.give_up()
         reason = "end_of_stream"
         if error is not None:
-            reason = "source_error" if isinstance(error, SourceError) else "backend_error"
+            reason = (
+                "source_error" if isinstance(error, SourceError | SinkError) else "backend_error"
+            )
             events.append(Notice(level="error", code=reason, message=str(error)))
         said = self._stamp(events, clock_s)  # may commit, which the totals count
         ended = SessionEnded(audio_s=seconds(self.audio_end), reason=reason)

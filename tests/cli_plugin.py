@@ -29,6 +29,7 @@ scripted = cli_plugin:backend
 eager = policies.local_agreement:LocalAgreement
 broken = cli_plugin:nowhere
 [streaming.sinks]
+blocking = cli_plugin:Blocking
 counter = cli_plugin:Counter
 view = sinks.terminal:TerminalSink
 not-a-sink = builtins:dict
@@ -108,6 +109,17 @@ class Counter:
     async def write(self, event: Event) -> None:
         if isinstance(event, Committed):
             self._words += len(event.words)
+
+
+class Blocking(Counter):
+    """A sink that blocks the event loop at the first committed words."""
+
+    def __init__(self) -> None:
+        super().__init__(path=os.devnull)
+
+    async def write(self, event: Event) -> None:
+        while isinstance(event, Committed):
+            time.sleep(0.01)  # noqa: ASYNC251 - that is the fault
 
 
 def install(folder: Path) -> None:

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    now_s = 0.0
+    now_s: float = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
@@ -35,6 +35,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now_s
+
+    def jump(self, by_s: float) -> None:
+        """Have the clock jump, as it should not."""
+        self._jumping.now_s += by_s
 
 
 def run_virtual(coroutine: Coroutine[Any, Any, T]) -> T:

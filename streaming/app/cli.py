@@ -14,7 +14,9 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from textwrap import shorten
 
+from ..backends.memory import is_shortage
 from ..errors import StreamingError
 from .clash import require_own_packages
 
@@ -55,19 +57,30 @@ def run_command(argv: Sequence[str]) -> int:
     except SystemExit:  # --help and --version
         return 0
     except StreamingError as error:
+        if is_shortage(error):
+            return _fail(error, _shortage(error), 1, debug)
         return _fail(error, str(error), error.exit_code, debug)
     except BrokenPipeError:
         return 0  # whoever read stdout has seen enough
     except KeyboardInterrupt:
         return 130
-    except MemoryError as error:
-        return _fail(error, "not enough memory; try a smaller --model", 1, debug)
-    except ImportError as error:
-        text = f"a part is missing ({error}); install stream-transcribe again"
-        return _fail(error, text, 1, debug)
     except Exception as error:
+        if is_shortage(error):
+            return _fail(error, _shortage(error), 1, debug)
+        if isinstance(error, ImportError):
+            text = f"a part is missing ({error}); install stream-transcribe again"
+            return _fail(error, text, 1, debug)
         text = f"unexpected {type(error).__name__}: {error}; --debug shows where"
         return _fail(error, text, 1, debug)
+
+
+def _shortage(error: Exception) -> str:
+    """Of memory, which native parts tell in many ways."""
+    text = str(error)
+    if text.startswith("not enough memory"):
+        return text
+    text = shorten(text, 160)
+    return f"not enough memory{f' ({text})' if text else ''}; try a smaller --model"
 
 
 def _command(argv: Sequence[str]) -> tuple[Callable[[Sequence[str]], int], Sequence[str]]:

@@ -15,6 +15,7 @@ from policies.trimming import TrimAtWord
 from sources.file import FileSource
 from sources.media import MediaSource
 
+from ..backends.memory import require_memory
 from ..backends.pool import BackendPool
 from ..errors import ConfigurationError
 from ..events import Event
@@ -102,8 +103,10 @@ def make_worker(settings: Settings, *, progress: Progress | None = None) -> Back
 
     Raises:
         ConfigurationError: an unknown backend, or choices that it does not have.
+        BackendError: there is not enough memory for any model.
     """
     threads = settings.threads or default_threads(settings.workers)
+    require_memory(settings.model, threads=threads)  # other parts need it, too, and say it worse
     load = _loader(settings, settings.model, threads, progress)
     return BackendPool(load, workers=settings.workers, pass_limit_s=settings.pass_limit_s)
 

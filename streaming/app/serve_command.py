@@ -34,6 +34,7 @@ from .server.tls import tls_context
 from .server.tokens import Tokens, new_token
 from .server.uploads import Uploads
 from .settings import Settings
+from .watchdog import watchdog
 
 __all__ = ["serve_command"]
 
@@ -103,7 +104,7 @@ async def _serve(parts: _Parts) -> int:
     metrics.watch("uploads", lambda: service.uploads.running)
     application = make_application(service, parts.access)
     server = WebServer(application, parts.limits, door, parts.tls)
-    with signals() as told:
+    with signals() as told, watchdog():
         serving = asyncio.create_task(server.serve(sockets=[parts.listener]))
         others = [
             asyncio.create_task(_prepare(service)),

@@ -20,6 +20,7 @@ from .options import CommandParser, add_run_options, files_read, finite_number, 
 from .outputs import add_output_options, check_paths, make_sinks, mqtt_files
 from .progress import command_workers
 from .recordings import recorded
+from .watchdog import watchdog
 
 __all__ = ["transcribe_command"]
 
@@ -115,7 +116,7 @@ def _parser() -> CommandParser:
 
 
 async def _run(pipeline: PipelineGroup, view: TerminalSink | NoticesSink) -> int:
-    with _signals(pipeline, view) as received:
+    with _signals(pipeline, view) as received, watchdog():
         try:
             async with pipeline:
                 await pipeline.run()

@@ -25,6 +25,7 @@ from ..words import TimedToken
 from .guards import token_limit
 from .hearing import hypothesis_of
 from .language_choice import choose_language, given_language
+from .memory import require_memory
 from .native_libraries import keep_few_kernels, spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
@@ -79,7 +80,7 @@ class CTranslate2Backend:
         least_context: positions that a pass works on at least; None as well.
 
     Raises:
-        BackendError: CTranslate2 cannot load the model.
+        BackendError: CTranslate2 cannot load the model, or there is not enough memory.
         ConfigurationError: CTranslate2 is not installed, or does not serve the compute type or
             the device here.
         ModelError: the vocabulary cannot be read.
@@ -103,11 +104,15 @@ class CTranslate2Backend:
     ) -> None:
         self._margin, self._least_context = context_of_model(model, margin, least_context)
         require_processor()
+        size_bytes = sum(part.stat().st_size for part in files.parts)
+        # Read whole, or piece by piece and then, as int8, half of it kept.
+        least_bytes = size_bytes // 2 if files.folder else size_bytes
+        require_memory(model, threads=threads, size_bytes=least_bytes)
         spin_briefly()
         keep_few_kernels()
         try:
             import ctranslate2
-        except ImportError:
+        except ModuleNotFoundError:
             raise ConfigurationError(
                 'CTranslate2 is not installed: pip install "stream-transcribe[ct2]"'
             ) from None

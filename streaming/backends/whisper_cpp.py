@@ -24,6 +24,7 @@ from ..words import TimedToken
 from .guards import token_limit
 from .hearing import hypothesis_of
 from .language_choice import choose_language, given_language
+from .memory import require_memory
 from .native_libraries import spin_briefly
 from .processor import require_processor
 from .vocabulary import Vocabulary
@@ -59,7 +60,8 @@ class WhisperCppBackend:
         least_context: positions that a pass works on at least; None as well.
 
     Raises:
-        BackendError: the processor lacks what the wheel needs, or the file cannot be loaded.
+        BackendError: the processor lacks what the wheel needs, there is not enough memory, or
+            the file cannot be loaded.
         ModelError: the file is damaged or not a model.
         ConfigurationError: a negative number of positions.
     """
@@ -80,6 +82,8 @@ class WhisperCppBackend:
         self._margin, self._least_context = context_of_model(model, margin, least_context)
         require_processor()
         read_index(path)  # whisper.cpp crashes on some damaged files
+        # Where there is none, whisper.cpp aborts.
+        require_memory(model, threads=threads, size_bytes=path.stat().st_size)
         spin_briefly()
         import _pywhispercpp as core
 
