@@ -32,6 +32,7 @@ from .journals import add_limit_option, input_left, limit_bytes, settings_of
 from .options import CommandParser
 from .outputs import add_output_options, check_paths, make_sinks, mqtt_files
 from .progress import command_workers
+from .watchdog import watchdog
 
 __all__ = ["resume_command"]
 
@@ -153,8 +154,9 @@ def _pipeline(journal: Journal, worker: BackendPool, final_worker: BackendPool |
 
 
 async def _run(group: PipelineGroup) -> None:
-    async with group:
-        await group.run()
+    with watchdog():
+        async with group:
+            await group.run()
 
 
 # -- what was put out before ----------------------------------------------------------------------

@@ -28,12 +28,13 @@ from .server.limits import Limits
 from .server.load import Load
 from .server.metrics import Metrics
 from .server.service import Service
-from .server.serving import Told, WebServer, listen, signals
+from .server.serving import WebServer, listen
 from .server.sessions import Sessions
 from .server.tls import tls_context
 from .server.tokens import Tokens, new_token
 from .server.uploads import Uploads
 from .settings import Settings
+from .signals import Told, signals
 from .watchdog import watchdog
 
 __all__ = ["serve_command"]

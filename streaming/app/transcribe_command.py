@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from sinks.notices import NoticesSink
 from sinks.terminal import TerminalSink
@@ -20,6 +19,7 @@ from .options import CommandParser, add_run_options, files_read, finite_number, 
 from .outputs import add_output_options, check_paths, make_sinks, mqtt_files
 from .progress import command_workers
 from .recordings import recorded
+from .signals import Told, signals
 from .watchdog import watchdog
 
 __all__ = ["transcribe_command"]
@@ -116,48 +116,24 @@ def _parser() -> CommandParser:
 
 
 async def _run(pipeline: PipelineGroup, view: TerminalSink | NoticesSink) -> int:
-    with _signals(pipeline, view) as received, watchdog():
+    with signals(waits=lambda: pipeline.running) as told, watchdog():
+        finishing = asyncio.create_task(_finish(told, pipeline, view))
         try:
             async with pipeline:
                 await pipeline.run()
         except asyncio.CancelledError:
-            if not received:
+            if not told.number:
                 raise
-    return 128 + received[0] if received else 0
+        finally:
+            finishing.cancel()
+    return told.exit_code
 
 
-@contextlib.contextmanager
-def _signals(pipeline: PipelineGroup, view: TerminalSink | NoticesSink) -> Iterator[list[int]]:
-    """Ctrl-C once ends the input, so that what was said is finished; twice stops at once.
-
-    Plain signal handlers, not the event loop's: those do not exist on Windows.
-
-    Yields:
-        The signals received so far.
-    """
-    loop = asyncio.get_running_loop()
-    running = asyncio.current_task()
-    assert running is not None
-    received: list[int] = []
-    telling: list[asyncio.Task[None]] = []
-
-    def finish() -> None:
-        pipeline.stop()
-        telling.append(loop.create_task(_tell(view, _FINISHING)))
-
-    def on_signal(number: int, _frame: object) -> None:
-        received.append(number)
-        first = len(received) == 1 and pipeline.running
-        loop.call_soon_threadsafe(finish if first else running.cancel)
-
-    before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for task in telling:
-            task.cancel()
+async def _finish(told: Told, pipeline: PipelineGroup, view: TerminalSink | NoticesSink) -> None:
+    """Take the input as ended once somebody asks for the end."""
+    await told.first.wait()
+    pipeline.stop()
+    await _tell(view, _FINISHING)
 
 
 async def _tell(view: TerminalSink | NoticesSink, message: str) -> None:

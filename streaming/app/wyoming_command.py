@@ -18,9 +18,10 @@ from .compose import make_parts, server_workers
 from .options import CommandParser, add_run_options, finite_number, settings_from
 from .progress import command_workers
 from .server.calibration import calibrate
-from .server.serving import Told, signals
 from .server.uploads import public_name
 from .settings import Settings
+from .signals import Told, signals
+from .watchdog import watchdog
 
 if TYPE_CHECKING:
     from socket import socket
@@ -73,7 +74,7 @@ async def _run(
     from .wyoming.address import standard_streams
     from .wyoming.server import WyomingServer
 
-    with signals() as told:
+    with signals() as told, watchdog():
         try:
             async with AsyncExitStack() as stack:
                 streams = None
@@ -91,7 +92,7 @@ async def _run(
         except asyncio.CancelledError:
             if not told.number:
                 raise
-    return 128 + told.number if told.number else 0
+    return told.exit_code
 
 
 async def _load(settings: Settings, limits: Limits, worker: BackendPool) -> Service:

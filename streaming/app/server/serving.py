@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, cast
 
 import uvicorn
@@ -22,7 +20,7 @@ from .connections import uvicorn_options
 from .door import Door
 from .limits import Limits
 
-__all__ = ["Told", "WebServer", "listen", "signals"]
+__all__ = ["WebServer", "listen"]
 
 _LEAVE_S = 2
 """What connections have to close once the sessions have ended."""
@@ -94,38 +92,3 @@ class WebServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave them to the program: sessions are drained first."""
         yield
-
-
-@dataclass(slots=True)
-class Told:
-    """Signals received."""
-
-    first: asyncio.Event
-    """The server was asked to end."""
-    number: int = 0
-
-
-@contextlib.contextmanager
-def signals() -> Iterator[Told]:
-    """One signal asks for the end, another one does not wait for it.
-
-    Plain signal handlers, not the event loop's: those do not exist on Windows.
-
-    Yields:
-        The signals received so far.
-    """
-    loop = asyncio.get_running_loop()
-    running = asyncio.current_task()
-    assert running is not None
-    told = Told(asyncio.Event())
-
-    def on_signal(number: int, _frame: object) -> None:
-        again, told.number = bool(told.number), number
-        loop.call_soon_threadsafe(running.cancel if again else told.first.set)
-
-    before = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield told
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
