@@ -166,7 +166,9 @@ class Journal:
             if descriptor is not None:
                 self._syncing.retire(descriptor)
         self._events = self._audio = None
-        await asyncio.to_thread(self._syncing.stop)
+        self._syncing.stop()
+        if exc is None:  # who cancels does not wait for a disk
+            await asyncio.to_thread(self._syncing.wait)
         self._forget_unbegun()
 
     def tell(self, event: Event) -> None:
@@ -330,8 +332,11 @@ class _Syncing:
             self._retired.add(descriptor)
 
     def stop(self) -> None:
-        """Sync and close all; waits for a disk that hangs no longer than a moment."""
+        """Sync and close what was retired, and end."""
         self._stopped.set()
+
+    def wait(self) -> None:
+        """Wait for that, but for a disk that hangs no longer than a moment."""
         if self._thread is not None:
             self._thread.join(_CLOSE_LIMIT_S)
 

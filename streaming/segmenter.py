@@ -191,7 +191,10 @@ class Segmenter:
         edges: list[SegmentEdge] = []
         while self._told:
             edge = self._told[0]
-            if (edge.known_at_sample if ending is None else edge.at_sample) > position:
+            due = edge.known_at_sample if ending is None else edge.at_sample
+            if isinstance(edge, SegmentStart) and ending != "end_of_stream":
+                due += 1  # where a stretch ends, what begins belongs to the next one
+            if due > position:
                 break
             self._told.popleft()
             # Some of the audio that it is about may be lost.
@@ -203,8 +206,6 @@ class Segmenter:
             else:
                 edges.append(replace(edge, at_sample=at, reason=ending or edge.reason))
                 self._speech_end = self._earliest_start = at
-        if ending is not None and not self._told:
-            self._told_until = position
         return edges
 
     def _hear(self, probability: float) -> list[SegmentEdge]:

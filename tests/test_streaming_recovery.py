@@ -10,7 +10,7 @@ import pytest
 from fakes import Noise, ScriptedBackend, chunks_of, make_parts, say
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from journal_runs import cut, go_on, parsed, record, said
+from journal_runs import Recorded, cut, go_on, parsed, record, said
 from test_promises import Scenario, wild
 
 from streaming.audio import AudioChunk, Flush, seconds
@@ -29,6 +29,7 @@ from streaming.events import (
     SpeechEnded,
     SpeechStarted,
     Word,
+    event_to_json,
 )
 from streaming.recovery import Recovered, recover
 from streaming.replacements import Replacements
@@ -182,6 +183,35 @@ def test_each_final_is_refined_once_whenever_the_run_was_cut(tmp_path: Path) -> 
         assert sorted(e.text for e in refined) == sorted(
             e.text for e in joined if isinstance(e, Final)
         )
+
+
+def test_flushes_and_gaps_among_what_is_refined_again_bring_no_speech_back(tmp_path: Path) -> None:
+    script = say(5, 6, 4, 7, 3, pause_s=0.9)
+
+    def larger() -> ScriptedBackend:
+        return ScriptedBackend(script, model="larger")
+
+    items: list[AudioChunk | Flush] = []
+    for i, chunk in enumerate(chunks_of(script.audio())):
+        items.append(AudioChunk(chunk.samples, chunk.start_sample + 40_000 * (i > 60)))
+        if i in (30, 31, 75):
+            items.append(Flush())
+    whole = tmp_path / "whole"
+    run = record(whole, items, ScriptedBackend(script), make_parts(), final=larger())
+    refined = [i for i, event in enumerate(run.events) if isinstance(event, Refined)]
+    # As if the larger model had been slow: none of its answers came before the kill.
+    unrefined = [event for event in run.events[:-2] if not isinstance(event, Refined)]
+    assert refined
+    for n in range(2, len(unrefined), 3):
+        folder = tmp_path / str(n)
+        before = [replace(event, seq=seq) for seq, event in enumerate(unrefined[:n])]
+        lines = [event_to_json(event) + "\n" for event in before]
+        cut(folder, Recorded(before, lines, run.audio_at, run.pcm), n, run.audio_at[-1])
+        new = go_on(folder, ScriptedBackend(script), make_parts(), final=larger())
+        joined = parsed(lines) + new
+        assert check_events(joined) == []
+        last_s = max(marks(before), default=0.0)
+        assert all(at_s >= last_s for at_s in marks(parsed(lines) + new)[len(marks(before)) :])
 
 
 # -- what is missing ------------------------------------------------------------------------------
