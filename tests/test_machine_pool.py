@@ -6,6 +6,7 @@ pool alone. After each step it is known which passes run; a list says which shou
 
 from __future__ import annotations
 
+import random
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -82,7 +83,7 @@ class GatedBackend:
 class SchedulerMachine(RuleBasedStateMachine):
     pool: BackendPool
 
-    @initialize(workers=st.integers(1, 3), max_waiting=st.integers(1, 4))
+    @initialize(workers=st.integers(1, 3), max_waiting=st.integers(1, 9))
     def make(self, workers: int, max_waiting: int) -> None:
         self.workers, self.max_waiting = workers, max_waiting
         self.backends: list[GatedBackend] = []
@@ -108,10 +109,12 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     # -- what sessions do -------------------------------------------------------------------------
 
-    @rule(
-        session=st.integers(0, 6),
-        patience_s=st.sampled_from([0.0, 0.1, 0.5, 0.5, 2.0, 8.0, None]),
-    )
+    @rule(count=st.integers(1, 10), seed=st.integers(0, 1 << 30))
+    def submit_some(self, count: int, seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(count):
+            self.submit(rng.randrange(12), rng.choice((0.0, 0.1, 0.5, 0.5, 2.0, 8.0, None)))
+
     def submit(self, session: int, patience_s: float | None) -> None:
         if self.out(session):
             return  # a session has one pass out
@@ -236,4 +239,4 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = bounded(100, steps=30)
+TestScheduler.settings = bounded(100, steps=25)
