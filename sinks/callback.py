@@ -16,7 +16,8 @@ class CallbackSink:
     """Calls a function with every event, in order, and awaits it if it is a coroutine.
 
     A plain function runs on the event loop, so it must not block. What the function raises
-    ends the run and reaches the caller unchanged.
+    reaches the caller unchanged: at once where this is the only sink, else in the end of the run,
+    which goes on for the others.
 
     Args:
         function: takes one event; what it returns is awaited if possible, else ignored.

@@ -33,7 +33,7 @@ from websockets.asyncio.client import connect
 
 from streaming import SinkError, Word
 from streaming.app import compose
-from streaming.app.cli import run_command
+from streaming.app.cli import SUBCOMMANDS, run_command
 from streaming.app.transcribe_command import _parser
 from streaming.audio import samples_from_seconds
 from streaming.models import Progress
@@ -54,11 +54,11 @@ PROGRAMS = [
     if "127.0.0.1" not in program  # what needs a server is run in test_server_openai_api.py
 ]
 COMMANDS = re.findall(
-    r"^(?:.*\| )?stream-transcribe (?!models|evaluate|doctor|serve)(.*)$", README, re.M
+    rf"^(?:.*\| )?stream-transcribe (?!{'|'.join(SUBCOMMANDS)})(.*)$", README, re.M
 )
 OPTIONS = sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README)))
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
-WHOLE_PROGRAMS = {"live_client", "livekit_stt", "pipecat_stt"}
+WHOLE_PROGRAMS = {"live_client", "livekit_stt", "pipecat_stt", "voice_command_bot"}
 """To be copied into a project; the others are to be read in a minute."""
 MOST_LINES = 40
 WORDS = (
@@ -322,7 +322,7 @@ def test_the_readme_s_commands_have_options_that_exist(command: str) -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_that_the_readme_names_exists(option: str, capsys: Capture) -> None:
-    for command in ([], ["evaluate"], ["serve"]):
+    for command in ((), *zip(SUBCOMMANDS)):
         assert run_command([*command, "--help"]) == 0
     assert re.search(rf"(?<![\w-]){option}(?![\w-])", capsys.readouterr().out)
 

@@ -131,7 +131,7 @@ def write_wav(
         (["JFK", "--policy", "broken"], "'broken' of the package cli-plugin cannot be loaded"),
         (["JFK", "--vad", "ears"], "unknown speech detector 'ears'; known: silero, webrtc"),
         (["JFK", "--vad", "webrtc:aggressiveness=7"], "aggressiveness is 0 to 3, not 7"),
-        (["JFK", "--sink", "drain"], "unknown sink 'drain'; known: counter"),
+        (["JFK", "--sink", "drain"], "unknown sink 'drain'; known: blocking, counter"),
         (["JFK", "--sink", "counter"], "counter: "),
         (["JFK", "--sink", "not-a-sink"], "not-a-sink is not a sink"),
         (["script://loud"], "script: could not convert string to float"),
@@ -310,7 +310,11 @@ def test_a_full_disk_exits_with_1_and_keeps_the_other_outputs(
         *("--output", "a.txt", "--output", "full.srt"),
     )
     assert code == 1
-    assert one_line(err) == "cannot write full.srt: No space left on device"
+    reason = "cannot write full.srt: No space left on device"
+    assert err.splitlines() == [
+        f"error: {reason}; going on without it",
+        f"stream-transcribe: {reason}",
+    ]
     assert out == Path("a.txt").read_text()
     assert out
 

@@ -231,3 +231,11 @@ def test_a_pipeline_takes_parts_of_one_s_own(jfk: Path, monkeypatch: pytest.Monk
     started = asyncio.run(run())
     assert isinstance(started, SessionStarted)
     assert started.label == "mine"
+
+
+@pytest.mark.parametrize("limit_s", [-1.0, 0.5, 1e6, float("nan"), float("inf")])
+def test_a_limit_of_a_pass_is_none_or_seconds_that_make_sense(limit_s: float) -> None:
+    assert Settings().pass_limit_s == 120
+    assert Settings(pass_limit_s=0).pass_limit_s == 0
+    with pytest.raises(ConfigurationError, match="--pass-limit must be 0"):
+        Settings(pass_limit_s=limit_s)

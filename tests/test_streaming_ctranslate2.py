@@ -120,7 +120,7 @@ def test_without_the_package_the_way_out_is_told(monkeypatch: pytest.MonkeyPatch
 
     def absent(name: str, *rest: Any) -> Any:
         if name == "ctranslate2":
-            raise ImportError(name)
+            raise ModuleNotFoundError(name)
         return imported(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", absent)

@@ -20,9 +20,9 @@ from ..backends.memory import is_shortage
 from ..errors import StreamingError
 from .clash import require_own_packages
 
-__all__ = ["main", "run_command"]
+__all__ = ["SUBCOMMANDS", "main", "run_command"]
 
-_SUBCOMMANDS = (
+SUBCOMMANDS = (
     "serve",
     "wyoming",
     "resume",
@@ -86,7 +86,7 @@ def _shortage(error: Exception) -> str:
 def _command(argv: Sequence[str]) -> tuple[Callable[[Sequence[str]], int], Sequence[str]]:
     """The subcommand and its arguments; imported on use, as some are slow to import."""
     name, rest = "transcribe", argv
-    if argv and argv[0] in _SUBCOMMANDS:
+    if argv and argv[0] in SUBCOMMANDS:
         name, rest = argv[0], argv[1:]
     command = f"{name}_command"
     return getattr(import_module(f".{command}", __package__), command), rest
