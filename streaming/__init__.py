@@ -11,8 +11,8 @@
     commands     voice commands in what a session says (command_*, spoken_values); pure
     input        a source under the program's wishes; channel, what waits behind it
     drivers      live (the event loop's clock), simulated (a virtual one)
-    journal      a session on disk (journal_files, journal_source), and what a log tells of it
-                 (recovery), so that a run that is killed goes on
+    journal      a session on disk (journal_files, journal_source, syncing), and what a log tells
+                 of it (recovery), so that a run that is killed goes on
     pipeline     source, session, backend and sinks, put together and taken apart
     group        several pipelines as one, into the same sinks
     backends     native cores and the pool of threads they run on

@@ -2,8 +2,8 @@
 
 Every event is written before a sink sees it, every piece of audio before the session takes it,
 both without a buffer of our own: what was written survives the process, however it ends. A
-thread has the disk keep it once a second (`SYNC_S`), which is what a power cut may cost. For
-the files see `streaming.journal_files`, for what is made of them `streaming.recovery`.
+thread has the disk keep it once a second (`streaming.syncing`), which is what a power cut may
+cost. For the files see `streaming.journal_files`, for what is made of them `streaming.recovery`.
 
 Audio that a session which goes on would need is never deleted; what else goes, and that it
 went, is told by a notice. A journal that cannot be written any more stops, the session goes on,
@@ -13,12 +13,9 @@ and the error is raised at its end.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
-import sys
-import threading
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -48,15 +45,13 @@ from .journal_files import (
 )
 from .models.lock import file_lock
 from .recovery import Recovered, Recovery
+from .syncing import Syncing, sync_folder
 
-__all__ = ["SYNC_S", "Journal", "JournalBusyError"]
+__all__ = ["Journal", "JournalBusyError"]
 
-SYNC_S = 1.0
-"""How often the disk is asked to keep what was written; a power cut costs no more than that."""
 _ROTATE_SAMPLES = 600 * SAMPLE_RATE
 """Audio in a file: 19 MB."""
 _LIMIT_BYTES = 2_000_000_000
-_CLOSE_LIMIT_S = 2.0
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
@@ -105,7 +100,7 @@ class Journal:
         self._audio: int | None = None
         self._audio_from = 0
         self._full_told = False
-        self._syncing = _Syncing()
+        self._syncing = Syncing()
 
     @classmethod
     def reopen(cls, folder: str | os.PathLike[str], *, limit_bytes: int = _LIMIT_BYTES) -> Journal:
@@ -212,8 +207,8 @@ class Journal:
                 json.dump(about, file, indent=1, ensure_ascii=False)
                 file.flush()
                 os.fsync(file.fileno())
-            _sync_folder(self._folder)
-            _sync_folder(self._directory)
+            sync_folder(self._folder)
+            sync_folder(self._directory)
         else:
             self._events = os.open(self._folder / EVENTS, _APPEND, 0o644)
         self._syncing.add(self._events)
@@ -304,65 +299,3 @@ class Journal:
             "and goes on growing: it holds interrupted sessions; resume or delete them"
         )
         self.report(Notice(level="warning", code="journal_full", message=message))
-
-
-class _Syncing:
-    """Has the disk keep what is written, on a thread: `os.fsync` may take long."""
-
-    def __init__(self) -> None:
-        self.error: OSError | None = None
-        self._lock = threading.Lock()
-        self._open: set[int] = set()
-        self._retired: set[int] = set()
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
-        self._thread.start()
-
-    def add(self, descriptor: int) -> None:
-        with self._lock:
-            self._open.add(descriptor)
-
-    def retire(self, descriptor: int) -> None:
-        """Nothing more is written there: to be synced and closed."""
-        with self._lock:
-            self._open.discard(descriptor)
-            self._retired.add(descriptor)
-
-    def stop(self) -> None:
-        """Sync and close what was retired, and end."""
-        self._stopped.set()
-
-    def wait(self) -> None:
-        """Wait for that, but for a disk that hangs no longer than a moment."""
-        if self._thread is not None:
-            self._thread.join(_CLOSE_LIMIT_S)
-
-    def _work(self) -> None:
-        last = False
-        while not last:
-            last = self._stopped.wait(SYNC_S)
-            with self._lock:
-                retired, self._retired = self._retired, set()
-                descriptors = {*self._open, *retired}
-            for descriptor in descriptors:
-                try:
-                    os.fsync(descriptor)
-                except OSError as error:
-                    self.error = error
-                if descriptor in retired:
-                    with contextlib.suppress(OSError):
-                        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the disk keep the names in a folder; Windows does that by itself."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

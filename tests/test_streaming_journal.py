@@ -18,7 +18,7 @@ from fakes import ListSink, ScriptedBackend, ScriptedSource, chunks_of, make_par
 from journal_runs import record, said
 
 from sinks.jsonl import JsonlSink
-from streaming import journal as journal_module
+from streaming import syncing
 from streaming.audio import AudioChunk
 from streaming.errors import ConfigurationError, SinkError
 from streaming.evaluation import check_events, read_log
@@ -160,7 +160,7 @@ def test_a_run_that_never_begins_leaves_nothing(tmp_path: Path) -> None:
 def test_what_is_written_reaches_the_disk_at_an_interval_and_not_on_the_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "SYNC_S", 0.01)
+    monkeypatch.setattr(syncing, "SYNC_S", 0.01)
     synced: list[tuple[int, int]] = []
     sync = os.fsync
 
@@ -372,7 +372,7 @@ def test_a_disk_that_fills_up_stops_the_journal_and_not_the_session(
 def test_a_disk_that_cannot_keep_what_was_written_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "SYNC_S", 0.01)
+    monkeypatch.setattr(syncing, "SYNC_S", 0.01)
     broken = threading.Event()
 
     async def scenario() -> tuple[list[Notice], SinkError | None]:

@@ -57,8 +57,9 @@ def test_killed_at_200_points_a_session_loses_and_repeats_nothing(
     victims: Victims, tmp_path: Path
 ) -> None:
     rng = random.Random(2026)
-    deaths = again = 0
-    for point in range(N_POINTS):
+    deaths = again = point = 0
+    while deaths < N_POINTS:
+        point += 1
         folder = tmp_path / str(point)
         folder.mkdir()
         pace = rng.choice(["fast", "fast", "simulated", "realtime"])
@@ -83,6 +84,7 @@ def test_killed_at_200_points_a_session_loses_and_repeats_nothing(
             kills += 1
             if not folder.joinpath("journal").exists() or not begun(folder):
                 assert shown_in(folder) == []
+                kills = 0
                 break
             if all(map(has_ended, folders_in(folder / "journal"))):
                 code = 0
@@ -94,7 +96,7 @@ def test_killed_at_200_points_a_session_loses_and_repeats_nothing(
         else:
             check(folder, kills)
         deaths += kills
-    assert deaths >= 0.6 * N_POINTS
+    assert point < 3 * N_POINTS
     assert again >= 20
 
 
