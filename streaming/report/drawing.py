@@ -96,9 +96,18 @@ def timed_figure(
 
 
 def clock_axis(plot: figure) -> None:
-    """Write times as people do: 1:05."""
-    from bokeh.models import CustomJSTickFormatter
+    """Write times as people do, 1:05, at numbers that are round for them."""
+    from bokeh.models import AdaptiveTicker, CompositeTicker, CustomJSTickFormatter
 
+    plot.xaxis.ticker = CompositeTicker(
+        tickers=[
+            AdaptiveTicker(base=10, mantissas=[1, 2, 5], max_interval=0.5),
+            AdaptiveTicker(
+                base=60, mantissas=[1, 2, 5, 10, 15, 20, 30], min_interval=1, max_interval=1800
+            ),
+            AdaptiveTicker(base=24, mantissas=[1, 2, 4, 6, 12], min_interval=3600),
+        ]
+    )
     plot.xaxis.formatter = CustomJSTickFormatter(code=_CLOCK)
 
 

@@ -40,7 +40,9 @@ class Session {
     this.length_s = length_s;
     this.figures = plots.map((kind) => plot(`${name}-${kind}`));
     this.range = plot(`${name}-sound`).x_range;
-    this.labels = this.figures.flatMap((each) => each.renderers.filter((r) => r.name in LEGIBLE));
+    const renderers = this.figures.flatMap((each) => each.renderers);
+    this.labels = renderers.filter((each) => each.name in LEGIBLE);
+    this.dots = renderers.filter((each) => each.name === "dots");
     const section = document.getElementById(name);
     this.output = section.querySelector("output");
     for (const button of section.querySelectorAll("button[data-move]")) {
@@ -92,6 +94,9 @@ class Session {
     const until = time(Math.min(this.range.end, this.length_s));
     this.output.textContent = `${time(this.range.start)} – ${until} of ${time(this.length_s)}`;
     const pixels = this.width_px / this.span_s;
+    // Where thousands share the picture, large ones would be one blot.
+    const size = pixels > 6 ? 6 : pixels > 1.5 ? 4 : 2;
+    for (const each of this.dots) each.glyph.size = { value: size };
     for (const each of this.labels) each.visible = pixels >= LEGIBLE[each.name];
   }
 }

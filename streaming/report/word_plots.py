@@ -143,10 +143,10 @@ def draw_delays(report: SessionReport, words: ColumnDataSource, shared: Range1d)
         size=6,
         fill_color=None,
         line_color=COLOURS["shown"],
-        line_width=2,
         source=words,
+        name="dots",
     )
-    dots = plot.scatter("end", "delay", size=6, color=COLOURS["certain"], source=words)
+    dots = plot.scatter("end", "delay", size=6, color=COLOURS["certain"], source=words, name="dots")
     _percentiles(plot, report.commit_delay, "width")
     add_hover(plot, [rings, dots], *_WORD_LINES)
     return plot
