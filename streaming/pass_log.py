@@ -103,6 +103,7 @@ class PassLog:
 def _line(event: PassDone, done: Pass, hypothesis: Hypothesis) -> str:
     body = json.loads(event_to_json(event))
     del body["seq"]  # an untraced session has none for it
+    body["session"] = event.session[:8]  # the whole name is the permission to read along
     texts = {
         "context": done.context,
         "prefix": text_of(done.prefix),

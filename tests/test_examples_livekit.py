@@ -234,7 +234,7 @@ def test_an_error_of_the_model_is_told_once_and_not_retried() -> None:
     told: list[stt.STTError] = []
 
     async def run() -> Ear:
-        with worker_for(ScriptedBackend(script, fails_at=1)) as worker:
+        with worker_for(ScriptedBackend(script, fails_from=1)) as worker:
             speech_to_text = recognizer(worker)
             speech_to_text.on("error", told.append)
             async with speech_to_text.stream() as stream:

@@ -316,7 +316,7 @@ def test_an_error_of_the_model_is_told_once_and_leaves_the_service_unusable() ->
     script = say(4, 3)
 
     async def run() -> Call:
-        with worker_for(ScriptedBackend(script, fails_at=1)) as worker:
+        with worker_for(ScriptedBackend(script, fails_from=1)) as worker:
             async with calling(service(worker)) as call:
                 await call.hear(script.audio())
                 await call.until(lambda: call.before.of(ErrorFrame))

@@ -466,7 +466,7 @@ def test_what_cannot_be_measured_in_time_is_far_too_slow(monkeypatch: pytest.Mon
 
 def test_a_model_that_fails_cannot_be_measured() -> None:
     with (
-        worker_for(ScriptedBackend(say(25), fails_at=3)) as pool,
+        worker_for(ScriptedBackend(say(25), fails_from=3)) as pool,
         pytest.raises(BackendError, match="this pass fails"),
     ):
         asyncio.run(calibrate(pool, Settings()))

@@ -229,7 +229,7 @@ def test_a_session_that_broke_without_a_last_word_has_ended_too(watched: Watcher
     with pytest.raises(ZeroDivisionError):
         asyncio.run(broken())
     with pytest.raises(BackendError):
-        asyncio.run(run_session(watched.service.metrics, ScriptedBackend(SCRIPT, fails_at=2)))
+        asyncio.run(run_session(watched.service.metrics, ScriptedBackend(SCRIPT, fails_from=2)))
     samples = watched.samples()
     assert samples["sessions_started_total"] == 2
     assert samples["sessions_ended_total reason=failed"] == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import signal
 import threading
@@ -260,15 +261,17 @@ def test_the_folder_of_a_model_is_not_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_failure_before_any_text_has_its_status(stream: bool) -> None:
-    with serve(ScriptedBackend(TALK, fails_at=0)) as server, client_of(server) as client:
+    backend = ScriptedBackend(TALK, fails_from=0)
+    with serve(backend) as server, client_of(server) as client:
         with pytest.raises(openai.InternalServerError, match="this pass fails") as refused:
             client.audio.transcriptions.create(file=wav(), model="any", stream=stream)
         assert refused.value.code == "internal"
+        backend.fails_from = math.inf
         assert client.audio.transcriptions.create(file=wav(), model="any").text == SAID
 
 
 def test_a_failure_in_the_middle_of_a_stream_reaches_the_client() -> None:
-    with serve(ScriptedBackend(TALK, fails_at=1)) as server, client_of(server) as client:
+    with serve(ScriptedBackend(TALK, fails_from=1)) as server, client_of(server) as client:
         stream = client.audio.transcriptions.create(file=wav(), model="any", stream=True)
         assert next(stream).type == "transcript.text.delta"
         with pytest.raises(openai.APIError, match="this pass fails"):

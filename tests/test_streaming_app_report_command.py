@@ -186,7 +186,7 @@ def bad_logs(folder: Path) -> None:
         (("text.jsonl",), 2, "text.jsonl, line 1, is no event; an event log is what"),
         (("other.jsonl",), 2, "other.jsonl, line 1, is no event; an event log is what"),
         (("headless.jsonl",), 2, "headless.jsonl: the beginning of session 'one' is missing"),
-        (("nan.jsonl",), 2, "nan.jsonl: damaged: clock_s of the partial with seq 2 cannot be nan"),
+        (("nan.jsonl",), 2, "nan.jsonl, line 2, is no event"),
         (("good.jsonl", "-o", "no/where.html"), 1, "cannot write no/where.html: No such file"),
         (("good.jsonl", "-o", "good.jsonl"), 2, "a report is a page; name a file in .html"),
         (("good.html",), 2, "good.html is an input; writing to it would destroy it"),
