@@ -38,6 +38,7 @@ from streaming import (
     Final,
     Notice,
     Partial,
+    Pipeline,
     SessionEnded,
     SessionStarted,
     SpeechStarted,
@@ -48,6 +49,7 @@ from streaming.app import Settings, make_parts, make_pipeline, make_worker
 from streaming.errors import SourceError
 
 Type = stt.SpeechEventType
+_LONGEST_S = 3600
 
 
 class StreamTranscribeSTT(stt.STT[Any]):
@@ -111,17 +113,10 @@ class StreamTranscribeSTT(stt.STT[Any]):
     ) -> stt.SpeechEvent:
         """Hear all of it at once, each utterance a single time."""
         frames = buffer if isinstance(buffer, list) else [buffer]
-        source = PushSource(
-            frames[0].sample_rate, frames[0].num_channels, capacity_s=3600, live=False
-        )
-        for frame in frames:
-            source.push(_samples(frame))
-        source.end()
         settings = replace(self._in_language(language), pace="fast")
-        parts = make_parts(settings)
-        parts = replace(parts, options=replace(parts.options, partials=False))
         try:
-            async with make_pipeline(source, settings, parts=parts, worker=self._worker) as line:
+            made = await asyncio.to_thread(_once, frames, settings, self._worker)
+            async with made as line:
                 finals = [event async for event in line.events() if isinstance(event, Final)]
         except StreamingError as error:
             raise APIError(str(error), retryable=False) from error
@@ -177,7 +172,8 @@ class _Stream(stt.RecognizeStream):
             if isinstance(item, rtc.AudioFrame):
                 self._push(source, item)
             else:
-                source.flush()
+                with suppress(SourceError):  # as in `_push`
+                    source.flush()
         source.end()
 
     def _push(self, source: PushSource, frame: rtc.AudioFrame) -> None:
@@ -221,6 +217,24 @@ class _Stream(stt.RecognizeStream):
     def _say(self, kind: stt.SpeechEventType, *said: stt.SpeechData, **more: Any) -> None:
         event = stt.SpeechEvent(kind, self._request_id, list(said), **more)
         self._event_ch.send_nowait(event)
+
+
+def _once(frames: Sequence[rtc.AudioFrame], settings: Settings, worker: BackendPool) -> Pipeline:
+    """What hears a whole recording, each utterance a single time."""
+    length_s = sum(frame.duration for frame in frames)
+    if not 0 < length_s <= _LONGEST_S:
+        raise APIError(
+            f"a recording must last up to {_LONGEST_S} s, not {length_s:.0f} s", retryable=False
+        )
+    source = PushSource(
+        frames[0].sample_rate, frames[0].num_channels, capacity_s=_LONGEST_S, live=False
+    )
+    for frame in frames:
+        source.push(_samples(frame))
+    source.end()
+    parts = make_parts(settings)
+    parts = replace(parts, options=replace(parts.options, partials=False))
+    return make_pipeline(source, settings, parts=parts, worker=worker)
 
 
 def _samples(frame: rtc.AudioFrame) -> NDArray[np.int16]:

@@ -6,6 +6,7 @@ it were live.
 
 import argparse
 import asyncio
+from contextlib import suppress
 
 from sinks.commands import CommandSink
 from sources.file import FileSource
@@ -74,4 +75,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main())

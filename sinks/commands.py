@@ -68,6 +68,7 @@ class CommandSink(Generic[T]):
         self._most_running = most_running
         self._drain_s = drain_s
         self._running: set[asyncio.Task[None]] = set()
+        self.leave_limit_s = drain_s + 2 * _CANCELLED_S
 
     async def __aenter__(self) -> Self:
         return self

@@ -29,6 +29,8 @@ _MOST_FORMS = 2000
 """Forms of all phrases together; each is tried once when they are registered."""
 _PIECE = re.compile(r"\[(?P<optional>[^][{}]*)\]|\{(?P<slot>[^][{}]*)\}|(?P<words>[^][{}]+)")
 _NAME = re.compile(r"\w+")
+_MINUS = re.compile(r"(?<!\w)[-\u2212\u2013](?=\d)")
+_BARE_DECIMAL = re.compile(r"(?<!\S)(?=\.\d)|(?<=\s[-\u2212])(?=\.\d)")
 _NUMBER = re.compile(r"\d[\d,]*(\.\d+)?")
 
 
@@ -80,6 +82,7 @@ def split_words(text: str) -> list[str]:
     Numbers keep their decimals, "1,000.5" being "1000.5"; other marks are left out.
     """
     found = []
+    text = _MINUS.sub(" minus ", _BARE_DECIMAL.sub("0", text))
     for part in re.split(r"[\s:/\u2010-\u2015-]+", text):
         bare = part.strip("".join({c for c in part if not c.isalnum()}))
         if _NUMBER.fullmatch(bare):

@@ -58,8 +58,8 @@ class Hearing:
                 be heard again.
         """
         self.suppose(())
-        self._drop(self.first_new)
         until_s = self.words[-1].end_s if self.words else -1.0
+        self._drop(self.first_new)
         kept = [w for w in self._used if goes_on and (w.start_s + w.end_s) / 2 > until_s]
         self._used = tuple(kept)
         self.before = []
@@ -84,9 +84,9 @@ class Hearing:
     def tokens(self) -> list[Token]:
         """What may be a command, with the indexes of its words."""
         first = self.first_new
-        if self._used and self.n_committed and first:
+        if self._used and 0 < first <= self.n_committed:
             if self.words[self.n_committed - 1].end_s >= self._used[-1].end_s:
-                self._drop(min(first, self.n_committed))
+                self._drop(first)
                 self._used = ()
                 first = 0
         elif not self._used and self.n_committed > 2 * _MOST_WORDS:

@@ -21,8 +21,9 @@ is told events, and time is theirs. `sinks.commands` calls a function of yours.
 A command is told as early as is safe: when its words are committed, or were heard the same in
 two passes in a row, and no more words could make another command of them; otherwise when its
 utterance ends. It is told once, whatever later passes make of the same audio, and never taken
-back. Refined texts come long after and are not looked at. Polite words may stand around a
-command, but nothing else that is not parted from it by a mark or a short silence.
+back: what follows later in the same breath ("stop signs are red") comes too late. Refined texts
+come long after and are not looked at. Polite words may stand around a command, but nothing else
+that is not parted from it by a mark or a short silence.
 
 Articles may be missing. The words that models leave out around them, and numbers, are those
 of English; phrases may be in any language that puts spaces between words.
@@ -221,11 +222,11 @@ class CommandSpotter:
         return []
 
     def _hearing(self, session: str) -> Hearing:
-        if session not in self._hearings:
-            while len(self._hearings) >= _MOST_SESSIONS:
-                del self._hearings[next(iter(self._hearings))]
-            self._hearings[session] = Hearing()
-        return self._hearings[session]
+        hearing = self._hearings.pop(session, None) or Hearing()
+        while len(self._hearings) >= _MOST_SESSIONS:  # whoever was silent for the longest goes
+            del self._hearings[next(iter(self._hearings))]
+        self._hearings[session] = hearing
+        return hearing
 
     def _search(self, hearing: Hearing, event: Partial | Final, *, over: bool) -> list[Spotted]:
         spotted: list[Spotted] = [*self._talking(hearing, event)]
@@ -237,14 +238,15 @@ class CommandSpotter:
             threshold=self._threshold,
             midway=hearing.begins_midway,
         )
+        certain = [
+            over
+            or each.last_word < hearing.n_committed
+            or any(each.same(before) for before in hearing.before)
+            for each in found
+        ]
         for number, each in enumerate(found):
-            certain = (
-                over
-                or each.last_word < hearing.n_committed
-                or any(each.same(before) for before in hearing.before)
-            )
-            closed = over or each.wakes or not each.match.open or number + 1 < len(found)
-            if not (certain and closed):
+            closed = over or each.wakes or not each.match.open or any(certain[number + 1 :][:1])
+            if not (certain[number] and closed):
                 break
             if not each.wakes and self._wake is not None and each.start_s > hearing.awake_until_s:
                 continue

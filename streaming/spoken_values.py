@@ -7,6 +7,7 @@ is 20 after one word and 25 after two); all are told, and who asked chooses.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -43,6 +44,8 @@ _UNITS: Mapping[str, int] = {
     for name in names.split()
 }
 _HALF = ("and", "a", "half")
+_DIGITS = re.compile(r"\d{1,15}(\.\d+)?")
+"""Models repeat digits without end, too."""
 
 
 def read_number(words: Sequence[str], at: int) -> list[Reading]:
@@ -58,12 +61,9 @@ def read_number(words: Sequence[str], at: int) -> list[Reading]:
 
 
 def _digits(words: Sequence[str], at: int) -> list[Reading]:
-    if at >= len(words) or not words[at][:1].isdecimal():
+    if not _DIGITS.fullmatch(_at(words, at)):  # "3rd"
         return []
-    try:
-        value = _short(float(words[at]))
-    except ValueError:  # "3rd"
-        return []
+    value = _short(float(words[at]))
     found: list[Reading] = [(at + 1, value)]
     after = _at(words, at + 1)
     if after in _SCALES:

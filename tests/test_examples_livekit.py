@@ -99,7 +99,7 @@ def test_a_stream_tells_of_speech_its_text_and_its_end_in_order() -> None:
     async def run() -> Ear:
         with worker_for(ScriptedBackend(script)) as worker:
             async with listening(recognizer(worker)) as ear:
-                await ear.hear(script.audio(), speed=5)
+                await ear.hear(script.audio(), speed=1)
         return ear
 
     ear = asyncio.run(run())

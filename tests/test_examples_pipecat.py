@@ -157,7 +157,7 @@ def test_an_utterance_is_interim_frames_and_then_a_final_one() -> None:
     async def run() -> Call:
         with worker_for(ScriptedBackend(script)) as worker:
             async with calling(service(worker)) as call:
-                await call.hear(script.audio(), speed=5, user="ann")
+                await call.hear(script.audio(), speed=1, user="ann")
         return call
 
     call = asyncio.run(run())

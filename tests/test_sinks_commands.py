@@ -10,7 +10,7 @@ from sinks.commands import CommandSink
 from streaming.commands import BargeIn, CommandHeard, CommandSpotter, Spotted
 from streaming.errors import ConfigurationError
 from streaming.events import Committed, Event, Final, Notice, text_of
-from streaming.protocols import Reporting, Sink
+from streaming.protocols import Lingering, Reporting, Sink
 from streaming.testing import check_sink
 
 PHRASES = {"lights": "turn the lights {on|off}", "stop": "stop"}
@@ -174,3 +174,9 @@ def test_an_error_ends_answers_at_once() -> None:
     with pytest.raises(ValueError, match="something else"):
         asyncio.run(asyncio.wait_for(main(), 20))
     assert ended == ["hang"]
+
+
+def test_whoever_leaves_it_waits_for_as_long_as_it_drains() -> None:
+    sink = CommandSink(spotter(), print, drain_s=30.0)
+    assert isinstance(sink, Lingering)
+    assert sink.leave_limit_s > 30.0

@@ -374,6 +374,64 @@ def test_a_spotter_remembers_no_more_than_it_needs() -> None:
     assert names(talk.spotted) == ["stop"]
 
 
+def test_a_session_that_goes_on_is_not_forgotten_for_others_that_fell_silent() -> None:
+    bot = spotter()
+    talk = Talk(bot)
+    talk.partial("stop")
+    assert names(talk.partial("stop")) == ["stop"]
+    for number in range(300):
+        bot.push(SpeechStarted(session=str(number)))
+        if number % 100 == 0:
+            talk.partial("stop")
+    assert talk.final("stop") == []
+
+
+@pytest.mark.parametrize(
+    ("phrase", "said_"),
+    [
+        ("lock the front door", "unlock the front door"),
+        ("unlock the front door", "lock the front door"),
+        ("activate the alarm", "deactivate the alarm"),
+        ("mute the phone", "unmute the phone"),
+        ("increase the volume", "decrease the volume"),
+        ("turn the kitchen lights {on|off}", "turn the kitchen lights not on"),
+        ("turn the {room} lights on", "turn the dining room lights on"),
+    ],
+)
+def test_the_opposite_or_something_else_is_no_command(phrase: str, said_: str) -> None:
+    slots = {"room": ["kitchen", "living room"]} if "{room}" in phrase else None
+    bot = CommandSpotter({"it": phrase}, slots=slots)
+    assert said(bot, said_) == []
+
+
+def test_a_word_that_grows_beside_a_command_does_not_repeat_it() -> None:
+    talk = Talk(spotter())
+    heard = [Word(" oh", 0.2, 0.5, 0.9), Word(" stop", 0.5, 0.75, 0.9)]
+    talk.hear(heard)
+    talk.hear(heard)
+    longer = [Word(" oh", 0.2, 0.78, 0.9), Word(" stop", 0.78, 1.1, 0.9)]
+    talk.hear(longer, commit=1)
+    talk.end(longer)
+    assert names(talk.spotted) == ["stop"]
+
+
+def test_what_one_pass_heard_does_not_complete_the_command_before_it() -> None:
+    talk = Talk(spotter())
+    talk.partial("set a timer for one hour stop", commit=6)
+    assert talk.spotted == []
+    talk.final("set a timer for one hour and thirty minutes")
+    (timer,) = talk.spotted
+    assert isinstance(timer, CommandHeard)
+    assert timer.slots == {"duration": 5400}
+
+
+def test_a_command_that_is_said_again_over_the_longest_utterance_is_told_again() -> None:
+    talk = Talk(spotter())
+    talk.final("well stop", reason="max_length")
+    talk.final("stop")
+    assert names(talk.spotted) == ["stop", "stop"]
+
+
 def test_other_events_are_nothing_to_it() -> None:
     assert spotter().push(SpeechStarted(at_s=1.0)) == []
     assert spotter().push(Final(text="", words=())) == []

@@ -100,6 +100,15 @@ def test_what_is_no_duration_is_not_taken_for_one(text: str) -> None:
     assert whole(read_duration(split_words(text), 0), text) is None
 
 
+@pytest.mark.parametrize("text", ["2e999", "9" * 320, "-5", "minus five"])
+def test_what_nobody_says_or_means_is_no_number(text: str) -> None:
+    assert whole(read_number(split_words(text), 0), text) is None
+
+
+def test_a_number_may_begin_with_its_point() -> None:
+    assert whole(read_number(split_words(".5"), 0), ".5") == 0.5
+
+
 def test_a_value_may_end_early() -> None:
     assert read_number(["twenty", "five", "lamps"], 0) == [(1, 20), (2, 25)]
     assert read_duration(["one", "hour", "and", "five", "minutes"], 0) == [(2, 3600), (5, 3900)]

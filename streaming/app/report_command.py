@@ -60,7 +60,7 @@ def report_command(argv: Sequence[str]) -> int:
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     arguments = parser.parse_args(argv)
     log, audio = arguments.log, arguments.audio
-    output = arguments.output or log.with_suffix(".html")
+    output = arguments.output or log.parent / f"{log.stem}.html"
     if output.suffix.lower() not in (".html", ".htm"):
         raise ConfigurationError(f"--output {output}: a report is a page; name a file in .html")
     check_paths([log] if audio is None else [log, audio], [output])
@@ -120,10 +120,11 @@ async def _outline(path: Path) -> Waveform:
 
 
 def _write(output: Path, text: str) -> None:
+    page_bytes = text.encode("utf-8", "replace")  # a file may be named in no UTF-8
     try:
-        output.write_text(text, encoding="utf-8", newline="\n")
+        output.write_bytes(page_bytes)
     except OSError as error:
         raise SinkError(f"cannot write {output}: {error.strerror or error}") from error
     with contextlib.suppress(OSError):  # nobody reads stderr
-        size_mb = len(text.encode("utf-8")) / 1e6
+        size_mb = len(page_bytes) / 1e6
         print(f"info: {output} ({size_mb:.1f} MB) is for any browser", file=sys.stderr, flush=True)

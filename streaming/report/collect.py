@@ -122,7 +122,8 @@ def collect(events: Sequence[Event]) -> SessionReport:
     passes = tuple(_pass(event) for event in events if isinstance(event, PassDone))
     utterances = tuple(_utterances(events))
     words = [word for utterance in utterances for word in utterance.words]
-    timed = started.options.get("pace") != "fast"
+    resumed = any(isinstance(e, Notice) and e.code == "resumed" for e in events)
+    timed = started.options.get("pace") != "fast" and not resumed
     audio_s = ended.audio_s if ended else _heard_s(events)
     dropped = tuple(
         Dropped(e.start_s, e.end_s, e.reason) for e in events if isinstance(e, AudioDropped)
@@ -138,6 +139,7 @@ def collect(events: Sequence[Event]) -> SessionReport:
         language=started.language,
         options=started.options,
         timed=timed,
+        resumed=resumed,
         traced=bool(passes),
         end_reason=ended.reason if ended else None,
         audio_s=audio_s,
@@ -157,6 +159,8 @@ def collect(events: Sequence[Event]) -> SessionReport:
         n_words=len(words),
         n_utterances=len(utterances),
         n_passes=stats.passes if stats else len(passes) or None,
+        n_notices=sum(isinstance(e, Notice) for e in events),
+        n_dropped=len(dropped),
         n_withdrawn=sum(len(each.words) for each in taken_back),
         dropped_s=sum(each.end_s - each.start_s for each in dropped),
         compute_s=stats.compute_s if stats else traced_s or None,

@@ -122,7 +122,10 @@ class SessionReport:
     language: str | None
     options: Mapping[str, Any]
     timed: bool
-    """False at pace fast, whose clock is not that of the audio: there are no delays."""
+    """False if any of it was heard at pace fast, whose clock is not that of the audio:
+    there are no delays."""
+    resumed: bool
+    """It was cut off, and its rest was heard at pace fast."""
     traced: bool
     """There is something of every pass."""
     end_reason: str | None
@@ -144,6 +147,9 @@ class SessionReport:
     n_utterances: int
     n_passes: int | None
     """Those of the log's totals, or those that were traced; None where nobody counted."""
+    n_notices: int
+    n_dropped: int
+    """Pieces of audio."""
     n_withdrawn: int
     """Words."""
     dropped_s: float

@@ -99,7 +99,12 @@ def _notes(report: SessionReport, audio_note: str) -> Sequence[str]:
         )
     elif report.end_reason != "end_of_stream":
         notes.append(f"The session ended with an error: {html.escape(report.end_reason[:100])}.")
-    if not report.timed:
+    if report.resumed:
+        notes.append(
+            "The run was cut off and resumed, which hears the rest at <code>--pace fast</code> and "
+            "does not keep the time of the audio. There are no delays to show."
+        )
+    elif not report.timed:
         notes.append(
             "The run was at <code>--pace fast</code>, which does not keep the time of the audio. "
             "There are no delays to show; <code>--pace simulated</code> has them."
@@ -142,9 +147,9 @@ def _facts(report: SessionReport) -> str:
     facts.append(
         ("words taken back", f"{report.n_withdrawn:,}", f"{share:.2f} for each that stayed")
     )
-    lost = f"in {_number(len(report.dropped), 'piece')}" if report.dropped else ""
+    lost = f"in {_number(report.n_dropped, 'piece')}" if report.n_dropped else ""
     facts.append(("audio lost", f"{report.dropped_s:.1f} s", lost))
-    facts.append(("notices", f"{len(report.notices):,}", ""))
+    facts.append(("notices", f"{report.n_notices:,}", ""))
     rows = "".join(
         f"<div><dt>{name}</dt><dd>{tables.escaped(value)}<small>{tables.escaped(more)}</small></dd></div>"
         for name, value, more in facts
