@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -153,7 +154,11 @@ class PipelineGroup:
     def say(self, notice: Notice) -> None:
         """Put a notice among the events of the first session that has not ended."""
         going = (each for each in self._pipelines if not each.ended)
-        next(going, self._pipelines[0]).say(notice)
+        first = next(chain(going, self._pipelines), None)
+        if first is None:  # nothing is left to do
+            _LOG.warning("%s", notice.message)
+        else:
+            first.say(notice)
 
     def statuses(self) -> Sequence[tuple[str, Callable[[], Status]]]:
         """The label of each session, and what tells how it is doing."""

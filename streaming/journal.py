@@ -145,7 +145,7 @@ class Journal:
     async def __aenter__(self) -> Self:
         try:
             await asyncio.to_thread(self._open)
-        except OSError as error:
+        except (OSError, ConfigurationError) as error:
             self._forget_unbegun()
             raise SinkError(self._cannot(error)) from error
         self._syncing.start()
@@ -183,7 +183,7 @@ class Journal:
         try:
             if self._audio is None or start > self.audio_end or full:
                 self._next_audio(start)
-        except OSError as error:
+        except (OSError, ConfigurationError) as error:
             self._fail(error)
         self.audio_end = chunk.end_sample
         self._write(lambda: self._audio, pcm.astype("<i2").tobytes())
@@ -203,10 +203,12 @@ class Journal:
             self._events = os.open(self._folder / EVENTS, _APPEND, 0o644)
             about = {"version": VERSION, **self.about}
             # Last: what has this file is a session.
-            with (self._folder / ABOUT).open("w", encoding="utf-8") as file:
+            unnamed = self._folder / f"{ABOUT}.new"
+            with unnamed.open("w", encoding="utf-8") as file:
                 json.dump(about, file, indent=1, ensure_ascii=False)
                 file.flush()
                 os.fsync(file.fileno())
+            unnamed.replace(self._folder / ABOUT)
             sync_folder(self._folder)
             sync_folder(self._directory)
         else:
@@ -241,15 +243,15 @@ class Journal:
         if error is not None:
             self._fail(error)
 
-    def _fail(self, error: OSError) -> None:
+    def _fail(self, error: OSError | ConfigurationError) -> None:
         if self.error is None:
             self.error = SinkError(self._cannot(error))
             message = f"{self.error}; the journal stops, the session goes on"
             self.report(Notice(level="error", code="journal_failed", message=message))
 
-    def _cannot(self, error: OSError) -> str:
+    def _cannot(self, error: OSError | ConfigurationError) -> str:
         path = self._folder or self._directory
-        return f"cannot write the journal {path}: {error.strerror or error}"
+        return f"cannot write the journal {path}: {getattr(error, 'strerror', None) or error}"
 
     def _room(self) -> int:
         """Bytes that may be written before the limit is reached, the next file left out."""
@@ -273,9 +275,11 @@ class Journal:
         """Audio goes that this session needs no more, where it takes that."""
         assert self._folder is not None
         freed_from, freed_to = None, 0
-        for file in audio_files(self._folder):
-            if self._room() >= 0 or file.end_sample > self._recovery.needed_from:
+        room, needed_from = self._room(), self._recovery.needed_from
+        for file in audio_files(self._folder) if room < 0 else ():
+            if room >= 0 or file.end_sample > needed_from:
                 break
+            room += file.path.stat().st_size
             file.path.unlink()
             freed_from = file.start_sample if freed_from is None else freed_from
             freed_to = file.end_sample

@@ -173,7 +173,8 @@ def folders_in(directory: Path) -> list[Path]:
 def size_of(folder: Path) -> int:
     """Bytes of a session's files."""
     total = 0
-    for path in folder.iterdir():
-        with contextlib.suppress(OSError):  # another process may just have deleted it
-            total += path.stat().st_size
+    with contextlib.suppress(OSError):  # another process may just have deleted it
+        for path in folder.iterdir():
+            with contextlib.suppress(OSError):
+                total += path.stat().st_size
     return total

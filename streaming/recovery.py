@@ -40,6 +40,8 @@ _WINDOW_SAMPLES = samples_from_seconds(20.0)
 _MARGIN_SAMPLES = samples_from_seconds(0.25)
 """Audio before what is needed and after what has ended: neighbours of the first frame, and what
 a last pass covers."""
+_ROUNDED_SAMPLES = 16
+"""Times in a log are to the millisecond."""
 _RECENT_WORDS = 400
 """As many as a transcriber remembers."""
 
@@ -124,9 +126,9 @@ class Recovery:
         if isinstance(event, SessionStarted):
             self._started = event
         elif isinstance(event, SpeechStarted):
-            self._start(samples_from_seconds(event.at_s))
+            self._start(self._snapped(event.at_s))
         elif isinstance(event, SpeechEnded):
-            self._end(samples_from_seconds(event.at_s))
+            self._end(self._snapped(event.at_s))
         elif isinstance(event, Flushed | AudioDropped):
             self._marks.append(event)
             self._stretch_start = _end_of(event)
@@ -219,11 +221,11 @@ class Recovery:
         if not self._segments:
             self._speech_start = at_sample
         self._segments.append((at_sample, None))
-        self._heard_until = max(self._heard_until, at_sample)
+        self._hear(at_sample)
 
     def _end(self, at_sample: int) -> None:
         self._silent_from = at_sample
-        self._heard_until = max(self._heard_until, at_sample)
+        self._hear(at_sample)
         if self._segments:
             start, _ = self._segments.pop()
             self._segments.append((start, at_sample))
@@ -234,8 +236,20 @@ class Recovery:
         if isinstance(event, Committed):
             self._words.extend(event.words)
             self._said.extend(event.words)
-            # To the millisecond below: there may be that little less audio.
-            self._heard_until = max(self._heard_until, self._last_word_end - 16)
+            self._hear(self._last_word_end)
+
+    def _hear(self, until_sample: int) -> None:
+        # There may be that little less audio than a rounded time says.
+        self._heard_until = max(self._heard_until, until_sample - _ROUNDED_SAMPLES)
+
+    def _snapped(self, at_s: float) -> int:
+        """The sample of a rounded time: where it is the edge of a mark, exactly that one."""
+        at_sample = samples_from_seconds(at_s)
+        for mark in reversed(self._marks):
+            for edge in (_start_of(mark), _end_of(mark)):
+                if abs(at_sample - edge) < _ROUNDED_SAMPLES:
+                    return edge
+        return at_sample
 
     def _finish(self, final: Final) -> None:
         self._utterance, self._shown = final.utterance + 1, False
@@ -262,6 +276,10 @@ def recover(events: Iterable[Event]) -> Recovered | None:
     for event in events:
         recovery.push(event)
     return recovery.state()
+
+
+def _start_of(mark: Flushed | AudioDropped) -> int:
+    return mark.at_sample if isinstance(mark, Flushed) else mark.start_sample
 
 
 def _end_of(mark: Flushed | AudioDropped) -> int:
