@@ -21,7 +21,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Self, TextIO
 
-from streaming.errors import SinkError
+from streaming.errors import NobodyReadsError, SinkError
 from streaming.events import Event
 
 __all__ = ["Output", "OutputSink", "Target"]
@@ -92,7 +92,7 @@ class Output:
 
         Raises:
             SinkError: the destination failed.
-            BrokenPipeError: nobody reads standard output any more.
+            NobodyReadsError: nobody reads standard output any more.
         """
         self._check(await self._run(lambda: self._write(text)))
 
@@ -105,7 +105,7 @@ class Output:
 
         Raises:
             SinkError: the destination failed, or takes no data.
-            BrokenPipeError: nobody reads standard output any more.
+            NobodyReadsError: nobody reads standard output any more.
         """
         jobs = []
         if last and not self._failed:
@@ -141,7 +141,7 @@ class Output:
             return
         self._failed = True
         if isinstance(error, BrokenPipeError) and self._is_stdout:
-            raise error
+            raise NobodyReadsError(*error.args) from error
         if isinstance(error, OSError):
             raise SinkError(f"cannot write {self.name}: {_reason(error)}") from error
         if isinstance(error, ValueError):  # a closed stream, an encoding that lacks a letter
@@ -242,7 +242,7 @@ class OutputSink:
 
         Raises:
             SinkError: the destination failed.
-            BrokenPipeError: nobody reads standard output any more.
+            NobodyReadsError: nobody reads standard output any more.
         """
         if text := self.format(event):
             await self._output.write(text)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from .errors import SinkError, StreamingError
+from .errors import NobodyReadsError, SinkError, StreamingError
 from .events import Event, Notice
 from .leaving import leaving
 from .protocols import Lingering, Reporting, Sink, Telling
@@ -76,13 +76,13 @@ class Delivery:
         """Give an event to every sink that is left.
 
         Raises:
-            BrokenPipeError: nobody reads standard output any more.
+            NobodyReadsError: nobody reads standard output any more.
             Exception: what the last sink raised, unchanged.
         """
         for outlet in tuple(self._open):
             try:
-                await self._give(outlet, event)
-            except BrokenPipeError:
+                await _uncancelled(self._give(outlet, event), outlet.name)
+            except NobodyReadsError:
                 self.over = True
                 raise
             except Exception as error:
@@ -130,6 +130,17 @@ class Delivery:
         if isinstance(outlet.sink, Telling):
             _LOG.error("%s", text)
         await outlet.exits.__aexit__(type(error), error, error.__traceback__)
+
+
+async def _uncancelled(giving: Coroutine[Any, Any, None], name: str) -> None:
+    """Await a sink, whose own cancelled tasks are not ours."""
+    try:
+        await giving
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise SinkError(f"{name} was cancelled from within") from error
 
 
 class _BlockedError(SinkError):

@@ -11,6 +11,8 @@
     ├── SinkError                  1   a destination that cannot be written
     └── OverwrittenError           1   a read of audio that the ring buffer no longer holds
 
+    NobodyReadsError               0   standard output was closed by its reader
+
 The text of an error is one line that says what is wrong and the way out; it is what the
 command line prints. Anything else that escapes is a bug.
 """
@@ -21,6 +23,7 @@ __all__ = [
     "BackendError",
     "ConfigurationError",
     "ModelError",
+    "NobodyReadsError",
     "OverwrittenError",
     "SinkError",
     "SourceError",
@@ -64,6 +67,10 @@ class BackendError(StreamingError):
 
 class SinkError(StreamingError):
     """A destination that cannot be opened or written."""
+
+
+class NobodyReadsError(BrokenPipeError):
+    """Whoever read standard output has seen enough: the end of a run, and no fault of it."""
 
 
 class OverwrittenError(StreamingError):

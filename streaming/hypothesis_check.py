@@ -44,13 +44,16 @@ def _of_text(hypothesis: Hypothesis) -> str | None:
     if len(words) > _MOST_WORDS:
         return f"it has {len(words)} words"
     texts = [word.text for word in words]
-    if not all(isinstance(text, str) and text for text in (*texts, hypothesis.language or "-")):
+    if not all(isinstance(text, str) and text for text in texts):
         return "a text is empty, or no str"
+    language: object = hypothesis.language
+    if not isinstance(language, str):
+        return f"its language is {type(language).__name__}, no str"
     whole = "".join(texts)
     if len(whole) > _MOST_CHARACTERS:
         return f"its words have {len(whole)} characters"
     try:
-        (whole + hypothesis.language).encode()
+        (whole + language).encode()
     except UnicodeEncodeError:
         return "a text is not valid Unicode"
     return None

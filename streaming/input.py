@@ -89,7 +89,9 @@ class Input:
 
     def resume(self) -> None:
         """Take audio again."""
-        self._paused = False
+        if self._paused:
+            self._paused = False
+            self._asked_s = asyncio.get_running_loop().time()
         if isinstance(self.source, Pausable):
             self.source.resume()
         self._changed.set()

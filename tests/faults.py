@@ -90,6 +90,7 @@ GARBAGE: Mapping[str, Fault] = {
     "less than none forced": _changed(n_forced=-1),
     "an unknown timing": _changed(timing="guessed"),
     "a language of bytes": _changed(language=b"en"),
+    "no language at all": _changed(language=None),
     "a language that is surely one and a half": _changed(language_probability=1.5),
     "endless voice": _changed(unheard_s=float("inf")),
 }
@@ -239,7 +240,7 @@ class FaultySink(ListSink):
         await super().__aexit__(exc_type, exc, traceback)
 
 
-def raising(error: Exception) -> Callable[[Event], Awaitable[None]]:
+def raising(error: BaseException) -> Callable[[Event], Awaitable[None]]:
     """A sink's fault."""
 
     async def fault(event: Event) -> None:

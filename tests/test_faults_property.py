@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import numpy as np
+from bounded import bounded
 from fakes import Noise, ScriptedSource, chunks_of, say
 from faults import GARBAGE, Fault, FaultyBackend, FaultySink, block, fail, raising, run_faulty
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import run_virtual
 
@@ -67,7 +68,7 @@ def places(most: int, what: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[in
     return st.dictionaries(st.integers(0, most), what, max_size=6)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@bounded(60)
 @given(
     pace=st.sampled_from(["realtime", "simulated"]),
     live=st.booleans(),

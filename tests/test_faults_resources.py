@@ -71,7 +71,7 @@ def test_a_model_larger_than_what_is_left_is_refused(monkeypatch: pytest.MonkeyP
         "/proc/meminfo": "MemTotal: 9 kB\nMemAvailable: 8000000 kB\nSwapFree: 0 kB\n",
         "/sys/fs/cgroup/memory.max": "600000000\n",
         "/sys/fs/cgroup/memory.current": "500000000\n",
-        "/sys/fs/cgroup/memory.stat": "anon 1\ninactive_file 50000000\n",
+        "/sys/fs/cgroup/memory.stat": "anon 1\ninactive_file 20000000\nactive_file 30000000\n",
     }
     monkeypatch.setattr(memory, "_read", files.get)
     require_memory("base", threads=1, size_bytes=149_000_000)

@@ -22,7 +22,7 @@ from virtual_time import run_virtual
 
 from sinks.notices import NoticesSink
 from streaming import delivery, leaving
-from streaming.errors import BackendError, SinkError
+from streaming.errors import BackendError, NobodyReadsError, SinkError
 from streaming.evaluation import check_events
 from streaming.events import Committed, Event, Notice, SessionEnded
 from streaming.group import PipelineGroup
@@ -131,9 +131,23 @@ def test_a_run_does_not_go_on_for_a_sink_that_only_tells_notices() -> None:
 
 
 def test_standard_output_that_nobody_reads_ends_the_run_at_once() -> None:
-    events, error = plain_run("fast", FaultySink(4, raising(BrokenPipeError())), ListSink())
+    events, error = plain_run("fast", FaultySink(4, raising(NobodyReadsError())), ListSink())
     assert isinstance(error, BrokenPipeError)
     assert len(events) == 4
+
+
+@pytest.mark.parametrize(
+    "fault", [BrokenPipeError("its own"), asyncio.CancelledError()], ids=["pipe", "cancelled"]
+)
+def test_a_pipe_or_a_task_of_a_sink_s_own_that_ends_is_a_fault_like_others(
+    fault: BaseException,
+) -> None:
+    good = ListSink()
+    events, error = plain_run("fast", FaultySink(4, raising(fault)), good)
+    assert error is not None
+    assert isinstance(events[-1], SessionEnded)
+    assert good.events == events
+    assert [e.code for e in events if isinstance(e, Notice)] == ["sink_failed"]
 
 
 def plain_run(pace: Pace, *sinks: Sink) -> tuple[list[Event], BaseException | None]:

@@ -19,6 +19,7 @@ from textwrap import shorten
 from ..backends.memory import is_shortage
 from ..errors import StreamingError
 from .clash import require_own_packages
+from .log_stream import LogStream
 
 __all__ = ["SUBCOMMANDS", "main", "run_command"]
 
@@ -77,8 +78,8 @@ def run_command(argv: Sequence[str]) -> int:
 def _shortage(error: Exception) -> str:
     """Of memory, which native parts tell in many ways."""
     text = str(error)
-    if text.startswith("not enough memory"):
-        return text
+    if isinstance(error, StreamingError) and "; try " in text:
+        return text  # it knows better
     text = shorten(text, 160)
     return f"not enough memory{f' ({text})' if text else ''}; try a smaller --model"
 
@@ -126,7 +127,7 @@ def _log_to_stderr(debug: bool) -> None:
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING,
         format="%(name)s: %(message)s" if debug else "%(message)s",
-        stream=sys.stderr,
+        stream=LogStream(),
     )
     logging.getLogger("streaming").setLevel(logging.DEBUG if debug else logging.INFO)
     for noisy in ("numba", "asyncio"):

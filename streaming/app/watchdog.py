@@ -22,12 +22,20 @@ _TICK_S = 1.0
 _LIMIT_TICKS = 60
 """Counted, not measured: while the process is stopped (Ctrl-Z) or the machine asleep, this
 thread does not count either."""
+_TELL_S = 1.0
 
 
 def _leave(message: str) -> None:
     """Leave at once: nothing that runs on the loop would be called any more."""
-    with contextlib.suppress(OSError, ValueError):
-        print(f"stream-transcribe: {message}", file=sys.stderr, flush=True)
+
+    def tell() -> None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"stream-transcribe: {message}", file=sys.stderr, flush=True)
+
+    # Standard error may be what blocks the loop.
+    telling = threading.Thread(target=tell, daemon=True)
+    telling.start()
+    telling.join(_TELL_S)
     os._exit(1)
 
 

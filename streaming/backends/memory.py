@@ -12,7 +12,7 @@ import re
 import sys
 from pathlib import Path
 
-from ..errors import BackendError
+from ..errors import BackendError, StreamingError
 
 __all__ = ["is_shortage", "require_memory"]
 
@@ -22,6 +22,8 @@ _ADDRESSES = 1150 * _MB
 the mel kernel among them. Measured with tiny.en and base; CTranslate2 takes more."""
 _THREAD_ADDRESSES = 75 * _MB
 """What a native thread reserves for its stack and its allocations."""
+_GIVEN_BACK = ("inactive_file", "active_file", "slab_reclaimable")
+"""What counts as a container's own, but is cache that it gives back when it needs more."""
 _PER_BYTE = 1.3
 """Of the model's file."""
 _SIGNS = re.compile(
@@ -37,7 +39,9 @@ def is_shortage(error: BaseException | None) -> bool:
     while error is not None and id(error) not in seen:  # some go round in a circle
         seen.add(id(error))
         full = isinstance(error, OSError) and error.errno == errno.ENOMEM
-        if full or isinstance(error, MemoryError) or _SIGNS.search(str(error)):
+        # Others name files, which may be called anything.
+        native = isinstance(error, BackendError) or not isinstance(error, StreamingError | OSError)
+        if full or isinstance(error, MemoryError) or (native and _SIGNS.search(str(error))):
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -88,7 +92,8 @@ def _memory_left() -> float | None:
     left = 1024 * system["MemAvailable"] + swap
     limit, taken = _read("/sys/fs/cgroup/memory.max"), _read("/sys/fs/cgroup/memory.current")
     if limit is not None and taken is not None and limit.strip().isdigit():
-        cached = _numbers("/sys/fs/cgroup/memory.stat").get("inactive_file", 0)
+        parts = _numbers("/sys/fs/cgroup/memory.stat")
+        cached = sum(parts.get(name, 0) for name in _GIVEN_BACK)
         left = min(left, int(limit) - int(taken) + cached + swap)
     return float(left)
 

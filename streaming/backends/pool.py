@@ -178,17 +178,11 @@ class BackendPool:
         with self._lock:
             if self._threads or self._error is not None:
                 return
-            self._threads = [
-                threading.Thread(target=self._run, name=f"backend {number}", daemon=True)
-                for number in range(self._workers)
-            ]
-            started = list(self._threads)
-            if self._limit_s:
-                started.append(threading.Thread(target=self._watch, name="pass limit", daemon=True))
             _STARTED.add(self)
-            _THREADS.update(started)
-            for thread in started:
-                thread.start()
+            for number in range(self._workers):
+                self._threads.append(_started(self._run, f"backend {number}"))
+            if self._limit_s:
+                _started(self._watch, "pass limit")
 
     @property
     def loaded(self) -> Future[Backend]:
@@ -382,15 +376,16 @@ class BackendPool:
         started_s = time.perf_counter()
         try:
             hypothesis = backend.decode(job.window)
+            compute_s = time.perf_counter() - started_s
+            defect = defect_of(hypothesis, job.window)
         except StreamingError as error:
             outcome: Decoded | BaseException = error
         except BaseException as error:  # whatever it is, somebody waits for this thread
             outcome = BackendError(f"{backend.name} failed: {str(error) or type(error).__name__}")
             outcome.__cause__ = error
         else:
-            compute_s = time.perf_counter() - started_s
             outcome = Decoded(hypothesis, compute_s, started_s - job.asked_s)
-            if (defect := defect_of(hypothesis, job.window)) is not None:
+            if defect is not None:
                 outcome = BackendError(f"{backend.name} returned garbage: {defect}")
         with self._lock:
             del self._running[job.future]
@@ -401,6 +396,13 @@ class BackendPool:
                 outcome = self._error  # it was asked to abort: it heard not all
         # The future stays "pending" while it runs, so that whoever waits can cancel it.
         _settle(job.future, outcome)
+
+
+def _started(work: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    _THREADS.add(thread)
+    return thread
 
 
 def _settle(future: Future[_T], outcome: _T | BaseException) -> None:

@@ -86,18 +86,18 @@ def listening(where: Tcp | Unix | None) -> Iterator[socket.socket | None]:
         return
     if not hasattr(socket, "AF_UNIX"):
         raise ConfigurationError("this system has no Unix sockets here; use tcp://HOST:PORT")
-    try:
-        _remove_left_behind(where.path)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with listener:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with listener:
+        try:
+            _remove_left_behind(where.path)
             listener.bind(str(where.path))
-            try:
-                listener.listen(128)
-                yield listener
-            finally:
-                where.path.unlink(missing_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"cannot serve at {where.path}: {reason(error)}") from error
+            listener.listen(128)
+        except OSError as error:
+            raise ConfigurationError(f"cannot serve at {where.path}: {reason(error)}") from error
+        try:
+            yield listener
+        finally:
+            where.path.unlink(missing_ok=True)
 
 
 def _remove_left_behind(path: Path) -> None:

@@ -63,8 +63,6 @@ class Connection:
             pass
         except StreamingError as error:
             _LOG.error("a transcription failed: %s", error)
-            if self._service.worker.statistics().failed:
-                self._service.broken.set()
             refusal = Refusal("internal", "the model failed")
         except asyncio.CancelledError:
             refusal = ending()

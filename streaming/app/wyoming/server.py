@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
 from ...errors import BackendError
 from ..server.memory import give_back
@@ -44,7 +45,7 @@ class WyomingServer:
         server = await asyncio.start_server(self._enter, sock=listener, limit=MAX_HEADER_BYTES)
         giving_back = asyncio.create_task(self._give_back())
         try:
-            await self._service.broken.wait()
+            await asyncio.wrap_future(self._service.worker.ended)
         finally:
             giving_back.cancel()
             server.close()
@@ -57,8 +58,13 @@ class WyomingServer:
             BackendError: the model is broken for good.
         """
         self._enter(reader, writer)
-        await asyncio.wait(self._connections)
-        if self._service.broken.is_set():
+        ended = asyncio.wrap_future(self._service.worker.ended)
+        try:
+            waited: set[asyncio.Future[Any]] = {*self._connections, ended}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+        if self._service.worker.error is not None:
             raise _broken()
 
     async def stop(self) -> None:

@@ -66,8 +66,6 @@ class Service:
     multilingual: bool
     draining: bool = False
     """No new transcriptions."""
-    broken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
-    """The model takes no passes any more: nothing is left to serve with."""
     running: int = field(default=0, init=False)
     """Transcriptions."""
     left: asyncio.Event = field(default_factory=asyncio.Event, init=False)
