@@ -6,11 +6,12 @@ it were live.
 
 import argparse
 import asyncio
-from contextlib import suppress
+import sys
 
 from sinks.commands import CommandSink
 from sources.file import FileSource
 from sources.microphone import MicrophoneSource
+from streaming import StreamingError
 from streaming.app import Settings, make_pipeline
 from streaming.commands import CommandHeard, CommandSpotter, Spotted, WakeHeard
 
@@ -67,7 +68,8 @@ async def main() -> None:
 
     spotter = CommandSpotter(PHRASES, slots={"room": ROOMS}, wake=chosen.wake)
     source = MicrophoneSource() if chosen.mic else FileSource(chosen.recording, pace="simulated")
-    settings = Settings(pace="realtime" if chosen.mic else "simulated", prompt=PROMPT)
+    prompt = f"{chosen.wake.capitalize()}. {PROMPT}" if chosen.wake else PROMPT
+    settings = Settings(pace="realtime" if chosen.mic else "simulated", prompt=prompt)
     print(f'Say "turn the {ROOMS[0]} lights on", "set a timer for five minutes" or "stop".')
     sink = CommandSink(spotter, Bot().handle)
     async with make_pipeline(source, settings, sinks=[sink]) as pipeline:
@@ -75,5 +77,9 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
+    try:
         asyncio.run(main())
+    except KeyboardInterrupt:
+        pass
+    except StreamingError as error:
+        sys.exit(str(error))

@@ -38,7 +38,7 @@ from typing import Literal, TypeAlias
 
 from .command_grammar import Meaning, Node, Slot, build_tree
 from .command_hearing import Hearing
-from .command_matcher import plainest
+from .command_matcher import MARKS, plainest
 from .command_search import Found, find
 from .errors import ConfigurationError
 from .events import Committed, Event, Final, Partial, SessionEnded, Word, text_of
@@ -122,6 +122,8 @@ class Commands:
         *,
         slots: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
+        if not isinstance(phrases, Mapping):
+            raise ConfigurationError('commands are a mapping of names to phrases: {"stop": "stop"}')
         if not phrases:
             raise ConfigurationError("there is no command to listen for")
         self.tree, forms = build_tree(phrases, slots or {})
@@ -261,7 +263,7 @@ class CommandSpotter:
 
     def _told(self, hearing: Hearing, event: Partial | Final, found: Found) -> Spotted:
         said = hearing.words[found.first_word : found.last_word + 1]
-        text = text_of(said).strip()
+        text = text_of(said).lstrip(f" {MARKS}")
         if found.wakes:
             return WakeHeard(
                 text=text,

@@ -28,6 +28,7 @@ needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no 
 SCRIPTED = ("--backend", "scripted", "--vad", "loud")
 SLOWLY = ("--backend", "scripted:pass_s=0.1", "--vad", "loud", "--pace", "fast")
 """Slow enough that a kill comes before the end."""
+NOTHING = "nothing to resume in kept; DIR/SESSION --whole puts out what has ended\n"
 WORDS = [word.text for word in cli_plugin.SAID.words]
 
 
@@ -90,7 +91,7 @@ def test_a_killed_run_of_a_file_is_finished_with_unbroken_numbers(home: Path) ->
     assert check_events(kept + new) == []
     assert [word.text for word in said(kept + new)] == WORDS
     assert list(read_events(folder)) == kept + new
-    assert resume(home, "kept") == (0, "", "nothing to resume in kept\n")
+    assert resume(home, "kept") == (0, "", NOTHING)
 
 
 @needs_kill
@@ -172,11 +173,16 @@ def test_a_file_that_is_not_what_it_was_is_not_read_on(how: str, home: Path) -> 
         write_wav(home / "said.wav", 2)
     else:
         (home / "said.wav").unlink()
-    code, out, err = resume(home, "kept", "--format", "jsonl")
-    assert code == 0
     word = "has changed" if how == "changed" else "is gone"
-    assert f"said.wav {word}; what the journal has of it is finished" in err
     (folder,) = folders_in(home / "kept")
+    before = (folder / "events.jsonl").read_bytes()
+    code, out, err = resume(home, "kept", "--format", "jsonl")
+    assert (code, out) == (2, "")
+    assert f"said.wav {word} since; bring it back, or " in err
+    assert (folder / "events.jsonl").read_bytes() == before, "it can still be resumed"
+    code, out, err = resume(home, "kept", "--without-input", "--format", "jsonl")
+    assert code == 0
+    assert f"said.wav {word}; what the journal has of it is finished" in err
     assert check_events(read_events(folder)) == []
     assert any(isinstance(e, Notice) and e.code == "input_gone" for e in events_of(out))
 
@@ -209,7 +215,7 @@ def test_a_run_that_ends_has_nothing_to_resume(
     assert has_ended(folder)
     capsys.readouterr()
     assert run_command(["resume", "kept"]) == 0
-    assert capsys.readouterr().err == "nothing to resume in kept\n"
+    assert capsys.readouterr().err == NOTHING
 
 
 def test_the_settings_of_a_session_survive(home: Path) -> None:
@@ -229,13 +235,13 @@ def test_the_settings_of_a_session_survive(home: Path) -> None:
     )
     assert settings_of(about) == expected
     said_wav = home / "said.wav"
+    about["input"].pop("ends")
     assert about["input"] == {
         "path": str(said_wav),
         "start_s": 1.0,
         "duration_s": None,
         "channel": None,
         "size": said_wav.stat().st_size,
-        "mtime_ns": said_wav.stat().st_mtime_ns,
     }
     make_pipeline(FileSource(said_wav), settings_of(about))
 
@@ -256,7 +262,7 @@ def test_a_journal_changes_nothing_of_what_is_put_out(
     [
         (["resume", "nowhere"], 2, "cannot read nowhere: No such file"),
         (["resume", "."], 2, ". holds no journal; --journal DIR keeps one"),
-        (["resume", ".", "--record", "a.wav"], 2, "a journal has the audio already"),
+        (["resume", ".", "--record", "a.wav"], 2, "unrecognized arguments: --record"),
         (["resume", ".", "--journal-limit", "1"], 2, "must be at least 50 MB"),
         (["said.wav", "--journal-limit", "100"], 2, "--journal-limit is for --journal DIR"),
         (["said.wav", "--journal", "k", "--journal-limit", "1"], 2, "must be at least 50 MB"),
@@ -290,6 +296,73 @@ def test_several_runs_are_resumed_in_turn_but_not_into_one_file(
     assert len({event.session for event in events}) == 2
     for folder in folders:
         assert [word.text for word in said(read_events(folder))] == WORDS
+
+
+def test_a_session_of_a_journal_can_be_looked_at(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("bokeh")
+    assert run("said.wav", "--journal", "kept") == 0
+    (folder,) = folders_in(home / "kept")
+    assert run_command(["report", str(folder), "-o", "kept.html"]) == 0
+    page = (home / "kept.html").read_text("utf-8")
+    assert WORDS[0].strip() in page
+    assert "There is no recording beside the log" not in page
+
+
+@needs_kill
+def test_a_file_that_was_only_touched_or_copied_is_read_on(home: Path) -> None:
+    killed_after(home, 12, "said.wav", *SLOWLY)
+    os.utime(home / "said.wav", (1, 1))
+    code, _, _ = resume(home, "kept")
+    (folder,) = folders_in(home / "kept")
+    assert code == 0
+    assert [word.text for word in said(read_events(folder))] == WORDS
+
+
+def test_an_output_of_the_first_run_is_not_overwritten_with_the_rest(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut_off(home)
+    (home / "a.srt").write_text("the first half")
+    assert run_command(["resume", "kept", "--output", "a.srt"]) == 2
+    assert "a.srt exists, and would have the rest alone; --whole" in capsys.readouterr().err
+    assert (home / "a.srt").read_text() == "the first half"
+    assert run_command(["resume", "kept", "--whole", "--output", "a.srt"]) == 0
+    assert "".join(WORDS).split()[0] in (home / "a.srt").read_text("utf-8")
+
+
+def test_one_folder_that_cannot_be_read_keeps_no_other_from_going_on(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = cut_off(home)
+    for name, text in (("a", "{"), ("b", '{"version": 99}')):
+        (home / "kept" / name).mkdir()
+        (home / "kept" / name / "session.json").write_text(text)
+    assert run_command(["resume", "kept"]) == 2
+    err = capsys.readouterr().err
+    assert "is damaged" in err
+    assert "is of version 99" in err
+    assert has_ended(folder)
+    assert [word.text for word in said(read_events(folder))] == WORDS
+
+
+def test_a_session_that_was_cut_off_before_it_began_leaves_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = cut_off(home)
+    (folder / "events.jsonl").write_text("")
+    assert run_command(["resume", "kept"]) == 0
+    assert not folder.exists()
+
+
+def cut_off(home: Path) -> Path:
+    """A journal as if its run had been killed in the middle."""
+    assert run("said.wav", "--journal", "kept") == 0
+    (folder,) = folders_in(home / "kept")
+    lines = (folder / "events.jsonl").read_text("utf-8").splitlines(keepends=True)
+    (folder / "events.jsonl").write_text("".join(lines[:20]), encoding="utf-8")
+    return folder
 
 
 def test_a_session_file_of_a_newer_version_is_told(

@@ -404,6 +404,17 @@ def test_the_opposite_or_something_else_is_no_command(phrase: str, said_: str) -
     assert said(bot, said_) == []
 
 
+def test_the_text_of_a_command_begins_with_its_first_word() -> None:
+    (heard,) = said(spotter(wake="computer"), "Computer , be quiet.")[1:]
+    assert isinstance(heard, CommandHeard)
+    assert heard.text == "be quiet."
+
+
+def test_commands_need_names() -> None:
+    with pytest.raises(ConfigurationError, match="a mapping of names to phrases"):
+        CommandSpotter("stop")  # type: ignore[arg-type]
+
+
 def test_a_word_that_grows_beside_a_command_does_not_repeat_it() -> None:
     talk = Talk(spotter())
     heard = [Word(" oh", 0.2, 0.5, 0.9), Word(" stop", 0.5, 0.75, 0.9)]

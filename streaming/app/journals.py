@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -31,6 +33,7 @@ __all__ = [
 _LIMIT_MB = 2000.0
 _LEAST_MB = 50.0
 _SIDES = ("left", "right")
+_ENDS_BYTES = 65_536
 
 
 def add_journal_options(parser: argparse.ArgumentParser) -> None:
@@ -134,32 +137,50 @@ def _input(arguments: argparse.Namespace, label: str | None) -> dict[str, Any] |
     }
 
 
-def _looks(path: Path) -> dict[str, int]:
-    found = path.stat()
-    return {"size": found.st_size, "mtime_ns": found.st_mtime_ns}
+def _looks(path: Path) -> dict[str, int | str]:
+    """What tells a file from another version of it, wherever it was copied to meanwhile."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        digest = hashlib.sha256()
+        for place in (0, max(0, size - _ENDS_BYTES)):
+            file.seek(place)
+            digest.update(file.read(_ENDS_BYTES))
+    return {"size": size, "ends": digest.hexdigest()}
 
 
-def input_left(about: Mapping[str, Any], audio_end: int) -> tuple[Source | None, int, str]:
+def input_left(
+    about: Mapping[str, Any], audio_end: int, *, without: bool = False
+) -> tuple[Source | None, int, str]:
     """What of the input the journal does not have.
 
     Args:
         about: of the session.
         audio_end: the end of the journal's audio.
+        without: do with what the journal has, where the file is not what it was.
 
     Returns:
         A source that begins a second before that, or None; the session's number of its first
         sample; and what a person should know, or nothing.
+
+    Raises:
+        ConfigurationError: the file is not what it was.
     """
     kept = about.get("input")
     if kept is None:
         return None, 0, ""
     path = Path(kept["path"])
     try:
-        same = _looks(path) == {name: kept[name] for name in ("size", "mtime_ns")}
+        same = _looks(path) == {name: kept[name] for name in ("size", "ends")}
+        what = "has changed"
     except OSError:
-        return None, 0, f"{path} is gone; what the journal has of it is finished"
+        same, what = False, "is gone"
+    if not same and without:
+        return None, 0, f"{path} {what}; what the journal has of it is finished"
     if not same:
-        return None, 0, f"{path} has changed; what the journal has of it is finished"
+        raise ConfigurationError(
+            f"{path} {what} since; bring it back, or finish what the journal has of it with "
+            "--without-input"
+        )
     # A whole second that the file is known to have: it may end where the journal does.
     first = max(0, audio_end // SAMPLE_RATE - 1)
     part = {"start_s": kept["start_s"] + first, "duration_s": None}

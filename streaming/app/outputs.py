@@ -77,16 +77,6 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
         help="with --final-model: what was committed live, not what the larger model heard",
     )
     out.add_argument(
-        "--record",
-        metavar="FILE",
-        help="keep the audio in FILE, .wav or .flac, and the events beside it in .jsonl",
-    )
-    out.add_argument(
-        "--trace",
-        action="store_true",
-        help="also tell, in events, what every pass covered, cost and decided: for `report`",
-    )
-    out.add_argument(
         "--captions",
         metavar="HOST:PORT",
         help="serve live captions: a page for browsers and for OBS, and events over WebSocket",

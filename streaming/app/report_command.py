@@ -10,9 +10,13 @@ from pathlib import Path
 
 from sources.file import FileSource
 
+from ..audio import AudioChunk
 from ..errors import ConfigurationError, SinkError, StreamingError
 from ..evaluation import read_log
 from ..events import Event
+from ..journal_files import EVENTS, audio_files
+from ..journal_source import JournalSource
+from ..protocols import Source
 from ..report import (
     Envelope,
     SessionReport,
@@ -41,9 +45,12 @@ def report_command(argv: Sequence[str]) -> int:
         description="Make one HTML file of an event log, to be looked at in any browser: what was "
         "heard, when the model ran, when each word was shown and certain, and how late.",
         epilog="A log is what --format jsonl, --output FILE.jsonl and --record write; --trace puts "
-        "more into it. A recording that lies beside its log is found by its name.",
+        "more into it. A recording that lies beside its log is found by its name, and so is the audio "
+        "of a journal.",
     )
-    parser.add_argument("log", type=Path, metavar="LOG", help="an event log, .jsonl")
+    parser.add_argument(
+        "log", type=Path, metavar="LOG", help="an event log, .jsonl, or a session of a journal"
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -61,6 +68,8 @@ def report_command(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     log, audio = arguments.log, arguments.audio
     output = arguments.output or log.parent / f"{log.stem}.html"
+    if (log / EVENTS).is_file():
+        log = log / EVENTS
     if output.suffix.lower() not in (".html", ".htm"):
         raise ConfigurationError(f"--output {output}: a report is a page; name a file in .html")
     check_paths([log] if audio is None else [log, audio], [output])
@@ -91,13 +100,16 @@ def _audio(log: Path, named: Path | None, report: SessionReport) -> tuple[Wavefo
     """The outline of a session's audio, and what is to be said of it."""
     beside = next(filter(Path.is_file, map(log.with_suffix, _RECORDED)), None)
     path = named or beside
+    kept = audio_files(log.parent) if path is None and log.name == EVENTS else []
+    if kept:
+        return asyncio.run(_outline(JournalSource(log.parent, kept[0].start_sample))), ""
     if path is None:
         return None, (
             "There is no recording beside the log, and so no waveform. --audio FILE names what was "
             "heard; a run with --record FILE keeps it."
         )
     try:
-        waveform = asyncio.run(_outline(path))
+        waveform = asyncio.run(_outline(FileSource(path, pace="fast", chunk_s=1.0)))
     except StreamingError as error:
         if named is not None:
             raise
@@ -111,11 +123,12 @@ def _audio(log: Path, named: Path | None, report: SessionReport) -> tuple[Wavefo
     return waveform, ""
 
 
-async def _outline(path: Path) -> Waveform:
+async def _outline(source: Source) -> Waveform:
     envelope = Envelope()
-    async with FileSource(path, pace="fast", chunk_s=1.0) as source:
+    async with source:
         async for chunk in source:
-            envelope.push(chunk)
+            if isinstance(chunk, AudioChunk):
+                envelope.push(chunk)
     return envelope.finish()
 
 

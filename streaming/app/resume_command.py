@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import heapq
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,7 +20,7 @@ from sinks.text import TextSink
 from sources.replay import ReplaySource
 
 from ..backends.pool import BackendPool
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, StreamingError
 from ..events import Event, Notice
 from ..group import PipelineGroup
 from ..journal import Journal, JournalBusyError
@@ -50,21 +51,33 @@ def resume_command(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--whole", action="store_true", help="put out everything, from the session's beginning on"
     )
+    parser.add_argument(
+        "--without-input",
+        action="store_true",
+        help="finish what the journal has, where the file has changed or is gone; what followed "
+        "is given up",
+    )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     add_output_options(parser)
     add_limit_option(parser)
     arguments = parser.parse_args(argv)
-    if arguments.record is not None:
-        raise ConfigurationError("--record is for a run; a journal has the audio already")
     limit_bytes(arguments)
-    runs = _runs(Path(arguments.folder), whole=arguments.whole)
+    directory = Path(arguments.folder)
+    runs, errors = _runs(directory, whole=arguments.whole)
     if len(runs) > 1 and arguments.output:
         names = ", ".join(str(folders[0]) for folders in runs)
         raise ConfigurationError(f"--output is for one run; name one of them: {names}")
     for folders in runs:
-        _resume(folders, arguments)
-    if not runs:
-        _tell(f"nothing to resume in {arguments.folder}")
+        try:
+            _resume(folders, arguments)
+        except StreamingError as error:  # the next run may have another fate
+            errors.append(error)
+    if not runs and not errors:
+        _tell(f"nothing to resume in {directory}; DIR/SESSION --whole puts out what has ended")
+    for each in errors[:-1]:
+        _tell(f"error: {each}")
+    if errors:
+        raise errors[-1]
     return 0
 
 
@@ -72,8 +85,8 @@ def _tell(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def _runs(directory: Path, *, whole: bool) -> list[list[Path]]:
-    """The folders of each run that has something left to do, or to put out.
+def _runs(directory: Path, *, whole: bool) -> tuple[list[list[Path]], list[StreamingError]]:
+    """The folders of each run that has something left to do, or to put out, and what is wrong.
 
     Raises:
         ConfigurationError: there is no journal.
@@ -82,10 +95,14 @@ def _runs(directory: Path, *, whole: bool) -> list[list[Path]]:
     if not folders:
         raise ConfigurationError(f"{directory} holds no journal; --journal DIR keeps one")
     runs: dict[str, list[Path]] = {}
+    errors: list[StreamingError] = []
     for folder in folders:
-        runs.setdefault(str(read_about(folder).get("run", folder)), []).append(folder)
+        try:
+            runs.setdefault(str(read_about(folder).get("run", folder)), []).append(folder)
+        except ConfigurationError as error:
+            errors.append(error)
     asked = whole and folders == [directory]
-    return [each for each in runs.values() if asked or not all(map(has_ended, each))]
+    return [each for each in runs.values() if asked or not all(map(has_ended, each))], errors
 
 
 def _resume(folders: Sequence[Path], arguments: argparse.Namespace) -> None:
@@ -94,6 +111,11 @@ def _resume(folders: Sequence[Path], arguments: argparse.Namespace) -> None:
     settings = [settings_of(each) for each in about]
     inputs = [each["input"]["path"] for each in about if each["input"] is not None]
     check_paths([*inputs, *mqtt_files(arguments).values()], arguments.output)
+    for name in arguments.output:
+        if not arguments.whole and Path(name).exists():
+            raise ConfigurationError(
+                f"{name} exists, and would have the rest alone; --whole writes all of it"
+            )
     arguments.final_model = settings[0].final_model
     with ExitStack() as stack:
         journals = _reopened(folders, arguments, stack)
@@ -106,7 +128,11 @@ def _resume(folders: Sequence[Path], arguments: argparse.Namespace) -> None:
             asyncio.run(_run(PipelineGroup([], led)))
             return
         with command_workers(settings_of(journals[0].about)) as (worker, final_worker):
-            pipelines = [_pipeline(journal, worker, final_worker) for journal in journals]
+            without = arguments.without_input
+            pipelines = [
+                _pipeline(journal, worker, final_worker, without_input=without)
+                for journal in journals
+            ]
             view = next(sink for sink in sinks if isinstance(sink, TerminalSink | NoticesSink))
             for pipeline in pipelines:
                 view.follow(pipeline.status, label=pipeline.label)
@@ -127,19 +153,26 @@ def _reopened(
             _tell(str(error))
             continue
         stack.callback(journal.close)
-        if journal.recovered is None:
-            _tell(f"{folder} was cut off before its session began; there is nothing to resume")
+        if journal.recovered is None:  # cut off before its first event
+            journal.close()
+            shutil.rmtree(folder, ignore_errors=True)
         else:
             journals.append(journal)
     return journals
 
 
-def _pipeline(journal: Journal, worker: BackendPool, final_worker: BackendPool | None) -> Pipeline:
+def _pipeline(
+    journal: Journal,
+    worker: BackendPool,
+    final_worker: BackendPool | None,
+    *,
+    without_input: bool,
+) -> Pipeline:
     """What finishes one session."""
     state, folder = journal.recovered, journal.folder
     assert state is not None
     assert folder is not None
-    rest, rest_from, message = input_left(journal.about, journal.audio_end)
+    rest, rest_from, message = input_left(journal.about, journal.audio_end, without=without_input)
     heard = JournalSource(folder, state.needed_from, rest, rest_from)
     pipeline = make_pipeline(
         ReplaySource(heard, state.marks),
@@ -186,13 +219,18 @@ class _Led:
         self.report: Callable[[Notice], None] = lambda notice: None
         self._sink = sink
         self._lead = lead
+        for name in ("name", "tells_only", "leave_limit_s"):  # what it says of itself
+            if hasattr(sink, name):
+                setattr(self, name, getattr(sink, name))
 
     async def __aenter__(self) -> Self:
         if isinstance(self._sink, Reporting):
             self._sink.report = self.report
-        await self._sink.__aenter__()
-        for event in self._lead:
-            await self._sink.write(event)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._sink)
+            for event in self._lead:
+                await self._sink.write(event)
+            stack.pop_all()
         return self
 
     async def __aexit__(

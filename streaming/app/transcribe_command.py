@@ -96,6 +96,17 @@ def _parser() -> CommandParser:
     parser.add_argument("--debug", action="store_true", help="show tracebacks and more messages")
     add_input_options(parser)
     add_output_options(parser)
+    kept = parser.add_argument_group("record")
+    kept.add_argument(
+        "--record",
+        metavar="FILE",
+        help="keep the audio in FILE, .wav or .flac, and the events beside it in .jsonl",
+    )
+    kept.add_argument(
+        "--trace",
+        action="store_true",
+        help="also tell, in events, what every pass covered, cost and decided: for `report`",
+    )
     add_journal_options(parser)
     pace = parser.add_argument_group("pace")
     pace.add_argument(
