@@ -45,8 +45,8 @@ def report_command(argv: Sequence[str]) -> int:
         description="Make one HTML file of an event log, to be looked at in any browser: what was "
         "heard, when the model ran, when each word was shown and certain, and how late.",
         epilog="A log is what --format jsonl, --output FILE.jsonl and --record write; --trace puts "
-        "more into it. A recording that lies beside its log is found by its name, and the audio of a "
-        "journal in its folder.",
+        "more into it. A recording beside its log is found by its name, and the audio of a journal "
+        "in its folder.",
     )
     parser.add_argument(
         "log", type=Path, metavar="LOG", help="an event log, .jsonl, or a session of a journal"
