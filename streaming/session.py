@@ -427,7 +427,7 @@ class Session:
         self._segmenter.reset(state.needed_from)
         self._segmenter.restore(state.edges, state.told_until, state.silent_from)
         if self._rewriter is not None:
-            self._rewriter.restore(state.said)
+            self._rewriter.restore(state.said, state.unrefined)
         self._told = set(map(_span, state.marks))
         if self.refiner is not None:
             # Without words it only tells where it ended.

@@ -163,6 +163,37 @@ def test_replaced_words_are_not_replaced_again_nor_forced_on_the_model(
         assert forced <= set(heard)
 
 
+def test_where_the_larger_model_hears_nothing_words_are_not_replaced_twice(tmp_path: Path) -> None:
+    script = say(6, 9, pause_s=0.9)
+    heard = [word.text.strip() for word in script.words]
+    rules = Replacements.parse(
+        f"{heard[1]} -> {heard[8]}\n{heard[8]} -> zulu\n{heard[9]} -> {heard[1]}"
+    )
+
+    def parts() -> SessionParts:
+        return SessionParts(**{**vars(make_parts()), "replacements": rules})
+
+    def deaf() -> ScriptedBackend:
+        return ScriptedBackend(script, Noise(deaf=1.0), model="larger")
+
+    chunks = chunks_of(script.audio())
+    whole = tmp_path / "whole"
+    run = record(whole, chunks, ScriptedBackend(script), parts(), final=deaf())
+    # As if the larger model had been slow: none of its answers came before the kill.
+    unrefined = [event for event in run.events if not isinstance(event, Refined)]
+    for n in range(1, len(unrefined)):
+        before = [replace(event, seq=seq) for seq, event in enumerate(unrefined[:n])]
+        lines = [event_to_json(event) + "\n" for event in before]
+        folder = tmp_path / str(n)
+        cut(folder, Recorded(before, lines, run.audio_at, run.pcm), n, run.audio_at[-1])
+        new = go_on(folder, ScriptedBackend(script), parts(), final=deaf())
+        joined = parsed(lines) + new
+        assert check_events(joined) == []
+        assert [e.text for e in joined if isinstance(e, Refined)] == [
+            e.text for e in joined if isinstance(e, Final)
+        ]
+
+
 def test_each_final_is_refined_once_whenever_the_run_was_cut(tmp_path: Path) -> None:
     script = say(5, 6, 4, 7, pause_s=0.9)
     audio = script.audio()
