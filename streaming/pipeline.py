@@ -177,6 +177,8 @@ class Pipeline:
         if self._running:
             raise RuntimeError("a pipeline runs once; make another one")
         session = self._session = await self._make_session()
+        if self._journal is not None:
+            self._journal.quiet = lambda: session.quiet
         works: list[Work] = [Passes(session, self._worker, urgent=self.pace == "realtime")]
         if self._final_worker is not None:
             works.append(Refinements(session, self._final_worker))

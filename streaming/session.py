@@ -53,7 +53,7 @@ from .protocols import (
     VoiceActivityDetector,
     Window,
 )
-from .recovery import Recovered
+from .recovery import Quiet, Recovered
 from .refiner import Refiner
 from .replacements import Replacements, Rewriter
 from .ring_buffer import RingBuffer
@@ -312,6 +312,14 @@ class Session:
     def audio_end(self) -> int:
         """Absolute sample one past the newest audio."""
         return self._stretch.ring.end_sample
+
+    @property
+    def quiet(self) -> Quiet | None:
+        """What a session that goes on from here can do without; None while anything goes on."""
+        first = self._segmenter.quiet_from
+        if first is None or not (self.idle and self.refined) or self._unrefined:
+            return None
+        return Quiet(next_seq=self._seq, from_sample=first)
 
     @property
     def has_room(self) -> bool:
