@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import shutil
 import tempfile
 from contextlib import ExitStack, aclosing
@@ -84,6 +85,15 @@ def test_cut_after_any_event_a_run_goes_on_to_the_same_words(
 @st.composite
 def interrupted(draw: st.DrawFn) -> tuple[Scenario, ScriptedBackend, SessionParts, float, float]:
     scenario, backend, parts = draw(wild())
+    if draw(st.booleans()):  # flushes that fall between the milliseconds of a log
+        rng = random.Random(draw(st.integers(0, 10_000)))
+        items: list[AudioChunk | Flush] = []
+        size = draw(st.integers(800, 4000))
+        for chunk in chunks_of(backend.script.audio(), size):
+            items.append(chunk)
+            if rng.random() < 0.15:
+                items.append(Flush())
+        scenario = Scenario(items, [])
     return scenario, backend, parts, draw(st.floats(0, 1)), draw(st.floats(0, 1))
 
 
@@ -114,6 +124,28 @@ def test_whatever_was_heard_the_promises_hold_over_the_joined_log(
         assert (
             flushes == [e.at_sample for e in whole.events if isinstance(e, Flushed)][: len(flushes)]
         )
+
+
+@pytest.mark.parametrize("size", [1611, 1037])
+def test_cut_after_any_event_flushes_between_milliseconds_bring_no_speech_back(
+    size: int, tmp_path: Path
+) -> None:
+    script = say(3, 6, 2, pause_s=0.9)
+    items: list[AudioChunk | Flush] = []
+    for i, chunk in enumerate(chunks_of(script.audio(), size)):
+        items.append(chunk)
+        if i % 6 == 2:
+            items.append(Flush())
+    run = record(tmp_path / "whole", items, ScriptedBackend(script), make_parts())
+    for n in range(1, len(run.lines)):
+        cut(tmp_path / str(n), run, n, run.audio_at[-1])
+        joined = parsed(run.lines[:n])
+        joined += go_on(tmp_path / str(n), ScriptedBackend(script), make_parts())
+        assert check_events(joined) == []
+        # As far as the kill left them: a flush of the input is not in its audio.
+        flushes = [e.at_sample for e in joined if isinstance(e, Flushed)]
+        kept = [e for e in run.events if isinstance(e, Flushed)]
+        assert flushes == [e.at_sample for e in kept][: len(flushes)]
 
 
 def test_gaps_and_flushes_are_neither_lost_nor_told_again(tmp_path: Path) -> None:
