@@ -64,6 +64,9 @@ class JournalBusyError(ConfigurationError):
 class Journal:
     """Writes the folder of one session: an async context manager, used by a `Pipeline`.
 
+    Audio is kept in 16 bits, clipped at full scale: where a source is louder than that, a session
+    that goes on hears something else than the first run did.
+
     Args:
         directory: holds the folders of sessions; made if it is not there.
         about: what it takes to make the session again; JSON.

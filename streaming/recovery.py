@@ -36,7 +36,8 @@ from .segmenter import SegmentEdge, SegmentEnd, SegmentStart
 __all__ = ["Quiet", "Recovered", "Recovery", "recover"]
 
 _WINDOW_SAMPLES = samples_from_seconds(20.0)
-"""The longest window there can be, and so the most audio that goes with committed words."""
+"""The longest ``window_s`` that can be chosen: a session that goes on hears no more audio before
+its last committed word again. A window grows beyond that only with what comes behind the word."""
 _MARGIN_SAMPLES = samples_from_seconds(0.25)
 """Audio before what is needed and after what has ended: neighbours of the first frame, and what
 a last pass covers."""
