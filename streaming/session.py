@@ -214,6 +214,8 @@ class Session:
         """Gaps that a former run told of, and flushes as gaps without length."""
         self._told_until = 0
         """Audio that a former run told of; there may be less of it now."""
+        self._told_edge = 0
+        """Where it told of speech last; even if that audio is lost, it cannot end before."""
         self._unrefined: deque[Final] = deque()
         """Finals of a former run whose audio the refiner is still to be given."""
         self.metrics = SessionMetrics(timed=timed)
@@ -437,6 +439,7 @@ class Session:
         if self._rewriter is not None:
             self._rewriter.restore(state.said, state.unrefined)
         self._told = set(map(_span, state.marks))
+        self._told_edge = max((edge.at_sample for edge in state.edges), default=0)
         if self.refiner is not None:
             # Without words it only tells where it ended.
             self.refiner.push(Final(end_s=state.refined_until_s))
@@ -503,7 +506,8 @@ class Session:
                 goes_on = True
             else:
                 if not mark.told:
-                    events.append(SpeechEnded(at_s=seconds(mark.at_sample)))
+                    at_sample = max(mark.at_sample, self._told_edge)
+                    events.append(SpeechEnded(at_s=seconds(at_sample)))
                 until = min(mark.at_sample + TAIL_SAMPLES, self._stretch.decodable_until)
                 events.extend(self._transcriber.close(mark.at_sample, until, mark.reason))
 
