@@ -41,10 +41,12 @@ from .journal_files import (
     has_ended,
     read_about,
     read_events,
+    read_quiet,
     size_of,
+    write_quiet,
 )
 from .models.lock import file_lock
-from .recovery import Recovered, Recovery
+from .recovery import Quiet, Recovered, Recovery
 from .syncing import Syncing, sync_folder
 
 __all__ = ["Journal", "JournalBusyError"]
@@ -61,6 +63,9 @@ class JournalBusyError(ConfigurationError):
 
 class Journal:
     """Writes the folder of one session: an async context manager, used by a `Pipeline`.
+
+    Audio is kept in 16 bits, clipped at full scale: where a source is louder than that, a session
+    that goes on hears something else than the first run did.
 
     Args:
         directory: holds the folders of sessions; made if it is not there.
@@ -83,6 +88,8 @@ class Journal:
     ) -> None:
         self.report: Callable[[Notice], None] = lambda notice: None
         """Told of what was deleted and of faults; the pipeline puts it among the events."""
+        self.quiet: Callable[[], Quiet | None] = lambda: None
+        """Asked at every new file what the session can do without; set by the pipeline."""
         self.error: SinkError | None = None
         """Why nothing is written any more."""
         self.recovered: Recovered | None = None
@@ -123,6 +130,8 @@ class Journal:
             cut_torn(folder)
             for event in read_events(folder):
                 journal._recovery.push(event)
+            if (quiet := read_quiet(folder)) is not None:
+                journal._recovery.rest(quiet)
             journal.recovered = journal._recovery.state()
             if journal.recovered is not None and journal.recovered.ended:
                 raise ConfigurationError(f"the session of {folder} has ended: nothing to resume")
@@ -226,6 +235,9 @@ class Journal:
         if self._audio is not None:
             self._syncing.retire(self._audio)
             self._audio = None
+            quiet = self.quiet()
+            if quiet is not None and self._recovery.rest(quiet):
+                write_quiet(self._folder, quiet)  # first: it says that what goes is not needed
             self._trim()
         self._audio = os.open(audio_path(self._folder, start_sample), _APPEND, 0o644)
         self._audio_from = start_sample
@@ -300,6 +312,7 @@ class Journal:
         self._full_told = True
         message = (
             f"the journal {self._directory} is at its limit of {self._limit_bytes / 1e6:.0f} MB "
-            "and goes on growing: it holds interrupted sessions; resume or delete them"
+            "and goes on growing: what it holds is needed to go on with sessions that run or were "
+            "interrupted; resume or delete these, or raise the limit"
         )
         self.report(Notice(level="warning", code="journal_full", message=message))

@@ -7,10 +7,16 @@ A folder for each session::
         events.jsonl             every event, as `sinks.jsonl` writes them
         audio-000000000000.s16   16-bit little-endian mono at 16 kHz, from that sample on
         audio-000009600000.s16   the next ten minutes, or what came behind a gap
+        quiet.json               from which sample on audio is needed, where no event tells
         lock                     held by the process that writes
 
-Everything is appended to. Where a process was killed or the power went, the end may be torn: a
-line without its newline, half a sample, zeros that were never written. It is cut off.
+Events and audio are appended to. Silence makes no events, so that they alone would have all of
+it kept; ``quiet.json`` is replaced with every file of audio that begins in a silence. It counts
+once the log has the events that it follows; without it there is only more audio to hear.
+
+Where a process was killed or the power went, the end may be torn: a line without its newline,
+half a sample, zeros in place of an event. It is cut off. Zeros in place of audio are audio: they
+are heard as silence.
 """
 
 from __future__ import annotations
@@ -19,12 +25,14 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import ConfigurationError
 from .events import Event, SessionEnded, event_from_json
+from .json_fields import load_object, read_fields
+from .recovery import Quiet
 
 __all__ = [
     "ABOUT",
@@ -39,12 +47,15 @@ __all__ = [
     "has_ended",
     "read_about",
     "read_events",
+    "read_quiet",
     "size_of",
+    "write_quiet",
 ]
 
 VERSION = 1
 """Of the layout."""
 ABOUT, EVENTS, LOCK = "session.json", "events.jsonl", "lock"
+_QUIET = "quiet.json"
 _SAMPLE_BYTES = 2
 _TAIL_BYTES = 1 << 16
 """More than the last line of an ended session takes."""
@@ -102,6 +113,25 @@ def read_events(folder: Path) -> Iterator[Event]:
     for event, _ in _lines(folder / EVENTS):
         if event is not None:
             yield event
+
+
+def read_quiet(folder: Path) -> Quiet | None:
+    """What ``quiet.json`` holds; None where it is not there or damaged."""
+    try:
+        return read_fields(Quiet, load_object((folder / _QUIET).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_quiet(folder: Path, quiet: Quiet) -> None:
+    """Replace ``quiet.json``: a reader finds the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    unnamed = folder / f"{_QUIET}.new"
+    unnamed.write_text(json.dumps(asdict(quiet)), encoding="utf-8")
+    unnamed.replace(folder / _QUIET)
 
 
 def cut_torn(folder: Path) -> None:

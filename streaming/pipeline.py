@@ -65,7 +65,8 @@ class Pipeline:
         stall_s: how long a live source may give nothing before its utterance is closed.
         journal: has every event before the sinks do, and the audio before the session does. A
             session that a former run began goes on, under its name, where the journal ends;
-            ``source`` is then a `streaming.journal_source.JournalSource`.
+            ``source`` is then a `streaming.journal_source.JournalSource`. Items of `Configure`
+            are not in it: a session that goes on hears by ``parts``, as from its beginning.
     """
 
     def __init__(
@@ -177,6 +178,8 @@ class Pipeline:
         if self._running:
             raise RuntimeError("a pipeline runs once; make another one")
         session = self._session = await self._make_session()
+        if self._journal is not None:
+            self._journal.quiet = lambda: session.quiet
         works: list[Work] = [Passes(session, self._worker, urgent=self.pace == "realtime")]
         if self._final_worker is not None:
             works.append(Refinements(session, self._final_worker))

@@ -33,10 +33,11 @@ from .events import (
 )
 from .segmenter import SegmentEdge, SegmentEnd, SegmentStart
 
-__all__ = ["Recovered", "Recovery", "recover"]
+__all__ = ["Quiet", "Recovered", "Recovery", "recover"]
 
 _WINDOW_SAMPLES = samples_from_seconds(20.0)
-"""The longest window there can be, and so the most audio that goes with committed words."""
+"""The longest ``window_s`` that can be chosen: a session that goes on hears no more audio before
+its last committed word again. A window grows beyond that only with what comes behind the word."""
 _MARGIN_SAMPLES = samples_from_seconds(0.25)
 """Audio before what is needed and after what has ended: neighbours of the first frame, and what
 a last pass covers."""
@@ -44,6 +45,16 @@ _ROUNDED_SAMPLES = 16
 """Times in a log are to the millisecond."""
 _RECENT_WORDS = 400
 """As many as a transcriber remembers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quiet:
+    """What no event tells: that nothing was said for a while, however long it was."""
+
+    next_seq: int
+    """Nothing that the events before this one tell of is unfinished."""
+    from_sample: int
+    """Whatever came afterwards starts here or later."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +124,7 @@ class Recovery:
         self._refined_until_s = -1.0
         self._final_end_s = -1.0
         self._overloaded = False
+        self._quiet_from = 0
 
     @property
     def begun(self) -> bool:
@@ -145,13 +157,20 @@ class Recovery:
             self._overloaded = event.code == "overload"
         elif isinstance(event, SessionEnded):
             self._ended = True
-        while self._marks and _end_of(self._marks[0]) < self.needed_from:
-            self._marks.popleft()
+        self._forget_marks()
+
+    def rest(self, quiet: Quiet) -> bool:
+        """Take that nothing was said; False if it is about events that are not there (yet)."""
+        if quiet.next_seq > self._next_seq:
+            return False
+        self._quiet_from = max(self._quiet_from, quiet.from_sample)
+        self._forget_marks()
+        return True
 
     @property
     def needed_from(self) -> int:
         """First sample that a session which goes on from here needs."""
-        needed = max(self._silent_from, self._stretch_start)
+        needed = max(self._silent_from, self._stretch_start, self._quiet_from)
         if self._segments:
             start = self._segments[0][0]
             newest = max(self._last_word_end, start)
@@ -205,11 +224,15 @@ class Recovery:
     @property
     def _told_until(self) -> int:
         if not self._segments:
-            return max(self._silent_from, self._stretch_start)
+            return max(self._silent_from, self._stretch_start, self._quiet_from)
         start, end = self._segments[-1]
         if end is not None:
             return max(end + _MARGIN_SAMPLES, self._stretch_start)
         return max(start, self._last_word_end)
+
+    def _forget_marks(self) -> None:
+        while self._marks and _end_of(self._marks[0]) < self.needed_from:
+            self._marks.popleft()
 
     def _edges(self) -> Iterable[SegmentEdge]:
         for start, end in self._segments:

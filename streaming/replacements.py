@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -186,10 +186,22 @@ class Rewriter:
         """What the open utterance has committed, as it is seen."""
         self._waiting: list[Word] = []
         """What it has committed besides, as it was heard."""
+        self._goes_on = False
+        """The open utterance is one that a former run has begun."""
+        self._repeated: dict[int, tuple[Sequence[Word], Sequence[Word]]] = {}
+        """By utterance of a former run: its words as the session has them, some of them replaced
+        already, and as they were seen. A `Refined` may repeat them."""
 
-    def restore(self, said: Sequence[Word]) -> None:
-        """Go on in an utterance that has committed these words already, as they were seen."""
+    def restore(self, said: Sequence[Word], unrefined: Iterable[Final] = ()) -> None:
+        """Go on where a former run was stopped.
+
+        Args:
+            said: what the open utterance has committed already, as it was seen.
+            unrefined: finals that are to be refined still, as they were seen.
+        """
         self._said = list(said)
+        self._goes_on = bool(said)
+        self._repeated = {final.utterance: (final.words, final.words) for final in unrefined}
 
     def push(self, event: Event) -> Iterator[Event]:
         """What becomes of an event."""
@@ -209,9 +221,12 @@ class Rewriter:
             last = Committed(utterance=event.utterance, language=event.language)
             yield from self._commit(last, seen)
             yield replace(event, text=text_of(self._said), words=tuple(self._said))
-            self._said, self._waiting = [], []
+            if self._goes_on:
+                self._repeated[event.utterance] = event.words, self._said
+            self._said, self._waiting, self._goes_on = [], [], False
         elif isinstance(event, Refined):
-            seen, _ = self._rules.rewrite(event.words)
+            held, known = self._repeated.pop(event.utterance, ((), ()))
+            seen = list(known) if event.words == held else self._rules.rewrite(event.words)[0]
             yield replace(event, text=text_of(seen), words=tuple(seen))
         else:
             yield event

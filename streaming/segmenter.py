@@ -119,6 +119,14 @@ class Segmenter:
         return self._in_speech
 
     @property
+    def quiet_from(self) -> int | None:
+        """The next segment cannot start before this sample; None while one runs or is told."""
+        if self._in_speech or self._told or self._frame_start < self._told_until:
+            return None
+        heard = self._frame_start if self._candidate is None else self._candidate
+        return max(heard - self._pre_roll, self._earliest_start)
+
+    @property
     def silence_samples(self) -> int:
         """Samples since speech was last heard in the running segment.
 

@@ -53,7 +53,7 @@ from .protocols import (
     VoiceActivityDetector,
     Window,
 )
-from .recovery import Recovered
+from .recovery import Quiet, Recovered
 from .refiner import Refiner
 from .replacements import Replacements, Rewriter
 from .ring_buffer import RingBuffer
@@ -214,6 +214,8 @@ class Session:
         """Gaps that a former run told of, and flushes as gaps without length."""
         self._told_until = 0
         """Audio that a former run told of; there may be less of it now."""
+        self._told_edge = 0
+        """Where it told of speech last; even if that audio is lost, it cannot end before."""
         self._unrefined: deque[Final] = deque()
         """Finals of a former run whose audio the refiner is still to be given."""
         self.metrics = SessionMetrics(timed=timed)
@@ -312,6 +314,14 @@ class Session:
     def audio_end(self) -> int:
         """Absolute sample one past the newest audio."""
         return self._stretch.ring.end_sample
+
+    @property
+    def quiet(self) -> Quiet | None:
+        """What a session that goes on from here can do without; None while anything goes on."""
+        first = self._segmenter.quiet_from
+        if first is None or not (self.idle and self.refined) or self._unrefined:
+            return None
+        return Quiet(next_seq=self._seq, from_sample=first)
 
     @property
     def has_room(self) -> bool:
@@ -427,8 +437,9 @@ class Session:
         self._segmenter.reset(state.needed_from)
         self._segmenter.restore(state.edges, state.told_until, state.silent_from)
         if self._rewriter is not None:
-            self._rewriter.restore(state.said)
+            self._rewriter.restore(state.said, state.unrefined)
         self._told = set(map(_span, state.marks))
+        self._told_edge = max((edge.at_sample for edge in state.edges), default=0)
         if self.refiner is not None:
             # Without words it only tells where it ended.
             self.refiner.push(Final(end_s=state.refined_until_s))
@@ -495,7 +506,8 @@ class Session:
                 goes_on = True
             else:
                 if not mark.told:
-                    events.append(SpeechEnded(at_s=seconds(mark.at_sample)))
+                    at_sample = max(mark.at_sample, self._told_edge)
+                    events.append(SpeechEnded(at_s=seconds(at_sample)))
                 until = min(mark.at_sample + TAIL_SAMPLES, self._stretch.decodable_until)
                 events.extend(self._transcriber.close(mark.at_sample, until, mark.reason))
 

@@ -13,6 +13,7 @@ from streaming.events import (
     Refined,
     SessionEnded,
     SessionStarted,
+    SpeechEnded,
     SpeechStarted,
     Word,
     event_from_json,
@@ -91,6 +92,19 @@ def test_every_utterance_has_one_final() -> None:
     assert any("utterance 0 is over" in told for told in check_events(twice))
     never = renumbered([*events[:9], events[10]])
     assert check_events(never) == ["utterance 2 has no final"]
+
+
+def test_speech_starts_and_ends_in_turn_and_never_goes_back_in_time() -> None:
+    def problems(*edges: Event) -> list[str]:
+        return check_events(renumbered([SessionStarted(), *edges, SessionEnded()]))
+
+    first = SpeechStarted(at_s=1.0), SpeechEnded(at_s=2.0)
+    assert problems(*first, SpeechStarted(at_s=2.0)) == []
+    assert "speech has ended already" in problems(first[1])[0]
+    assert "speech has started already" in problems(first[0], first[0])[0]
+    assert "speech has ended already" in problems(*first, first[1])[0]
+    assert "speech went back from 2.000 to 1.999" in problems(*first, SpeechStarted(at_s=1.999))[0]
+    assert "speech went back from 1.000 to 0.500" in problems(first[0], SpeechEnded(at_s=0.5))[0]
 
 
 def test_an_utterance_is_refined_once_at_most() -> None:

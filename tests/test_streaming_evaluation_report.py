@@ -17,6 +17,7 @@ from streaming.events import (
     SessionEnded,
     SessionStarted,
     SpeechEnded,
+    SpeechStarted,
     Stats,
     Word,
 )
@@ -34,6 +35,7 @@ def log(pace: str = "simulated") -> list[Event]:
     knot = Word(" knot", 1.0, 1.5, 0.5)
     events: list[Event] = [
         SessionStarted(model="tiny.en", backend="whisper.cpp", options={"pace": pace}),
+        SpeechStarted(clock_s=0.7, at_s=0.4),
         Partial(clock_s=1.2, tentative=" Ask knot", words=(ASK, knot)),
         Committed(clock_s=1.8, text=" Ask", words=(ASK,)),
         Partial(clock_s=1.8, committed=" Ask", tentative=" not,", words=(NOT,)),
@@ -108,7 +110,7 @@ def test_refined_text_is_counted_apart() -> None:
     events[0] = dataclasses.replace(events[0], options=options)  # type: ignore[call-arg]
     words = (ASK, NOT, WHAT, Word(" you", 2.0, 2.5, 0.9))
     refined = Refined(clock_s=3.5, text=" Ask not, what you", words=words, model="base")
-    events[8:] = [dataclasses.replace(e, seq=8 + i) for i, e in enumerate([refined, *events[8:]])]
+    events[9:] = [dataclasses.replace(e, seq=9 + i) for i, e in enumerate([refined, *events[9:]])]
     assert check_events(events) == []
     one = measure(events, OFFLINE, reference="Ask not what you")
     result = evaluate([one, measure(events, OFFLINE, reference="Ask not what he said")])
@@ -131,7 +133,7 @@ def test_languages_without_spaces_count_characters_apart() -> None:
 
 def test_the_language_is_what_the_finals_say() -> None:
     events = log()
-    events[7] = dataclasses.replace(events[7], language="zh")  # type: ignore[call-arg]
+    events[8] = dataclasses.replace(events[8], language="zh")  # type: ignore[call-arg]
     assert measure(events, OFFLINE).language == "zh"
     assert measure(events, OFFLINE, language="en").language == "en"
 

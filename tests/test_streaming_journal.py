@@ -40,6 +40,8 @@ from streaming.journal_files import (
     has_ended,
     read_about,
     read_events,
+    read_quiet,
+    size_of,
 )
 from streaming.journal_source import LOST, JournalSource
 from streaming.pipeline import Pipeline
@@ -329,6 +331,41 @@ def test_audio_that_a_session_still_needs_is_never_deleted(tmp_path: Path) -> No
     kept = audio_files(folder)
     assert 0 < kept[0].start_sample <= 8 * 16_000 - 4000 < kept[0].end_sample
     assert "journal_trimmed" in {notice.code for notice in told}
+
+
+def test_in_a_quiet_room_the_journal_stays_within_its_limit(tmp_path: Path) -> None:
+    audio = np.concatenate((SCRIPT.audio(), np.zeros(60 * 16_000, np.float32)))
+    held: list[int] = []
+
+    class Watched(Journal):
+        def hear(self, chunk: AudioChunk) -> None:
+            super().hear(chunk)
+            assert self.folder is not None
+            held.append(size_of(self.folder))
+
+    async def scenario() -> list[Event]:
+        journal = Watched(tmp_path, {}, limit_bytes=300_000, rotate_samples=16_000)
+        with worker_for(ScriptedBackend(SCRIPT)) as worker:
+            source = ScriptedSource(chunks_of(audio))
+            pipeline = Pipeline(source, worker, make_parts(), pace="fast", journal=journal)
+            async with pipeline, aclosing(pipeline.events()) as events:
+                return [event async for event in events]
+
+    notices = {event.code for event in asyncio.run(scenario()) if isinstance(event, Notice)}
+    assert notices == {"journal_trimmed"}
+    assert max(held) <= 310_000  # events come between two files
+    (folder,) = folders_in(tmp_path)
+    quiet = read_quiet(folder)
+    assert quiet is not None
+    assert quiet.from_sample > 50 * 16_000
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"next_seq": 1}', '{"next_seq": 0.5}'])
+def test_a_damaged_word_on_the_silence_is_no_word(content: str, tmp_path: Path) -> None:
+    folder, _ = write(tmp_path, started(), chunk(0))
+    (folder / "quiet.json").write_text(content)
+    assert read_quiet(folder) is None
+    Journal.reopen(folder).close()
 
 
 # -- what fails -----------------------------------------------------------------------------------

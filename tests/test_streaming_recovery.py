@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import shutil
 import tempfile
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import Noise, ScriptedBackend, chunks_of, make_parts, say
+from fakes import Noise, ScriptedBackend, ScriptedSource, chunks_of, make_parts, say, worker_for
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from journal_runs import Recorded, cut, go_on, parsed, record, said
 from test_promises import Scenario, wild
 
 from streaming.audio import AudioChunk, Flush, seconds
+from streaming.backends.pool import BackendPool
 from streaming.evaluation import check_events
 from streaming.events import (
     AudioDropped,
@@ -31,7 +36,10 @@ from streaming.events import (
     Word,
     event_to_json,
 )
-from streaming.recovery import Recovered, recover
+from streaming.journal import Journal
+from streaming.journal_files import read_events, read_quiet
+from streaming.pipeline import Pipeline
+from streaming.recovery import Quiet, Recovered, Recovery, recover
 from streaming.replacements import Replacements
 from streaming.session import SessionParts
 
@@ -77,6 +85,15 @@ def test_cut_after_any_event_a_run_goes_on_to_the_same_words(
 @st.composite
 def interrupted(draw: st.DrawFn) -> tuple[Scenario, ScriptedBackend, SessionParts, float, float]:
     scenario, backend, parts = draw(wild())
+    if draw(st.booleans()):  # flushes that fall between the milliseconds of a log
+        rng = random.Random(draw(st.integers(0, 10_000)))
+        items: list[AudioChunk | Flush] = []
+        size = draw(st.integers(800, 4000))
+        for chunk in chunks_of(backend.script.audio(), size):
+            items.append(chunk)
+            if rng.random() < 0.15:
+                items.append(Flush())
+        scenario = Scenario(items, [])
     return scenario, backend, parts, draw(st.floats(0, 1)), draw(st.floats(0, 1))
 
 
@@ -109,6 +126,28 @@ def test_whatever_was_heard_the_promises_hold_over_the_joined_log(
         )
 
 
+@pytest.mark.parametrize("size", [1611, 1037])
+def test_cut_after_any_event_flushes_between_milliseconds_bring_no_speech_back(
+    size: int, tmp_path: Path
+) -> None:
+    script = say(3, 6, 2, pause_s=0.9)
+    items: list[AudioChunk | Flush] = []
+    for i, chunk in enumerate(chunks_of(script.audio(), size)):
+        items.append(chunk)
+        if i % 6 == 2:
+            items.append(Flush())
+    run = record(tmp_path / "whole", items, ScriptedBackend(script), make_parts())
+    for n in range(1, len(run.lines)):
+        cut(tmp_path / str(n), run, n, run.audio_at[-1])
+        joined = parsed(run.lines[:n])
+        joined += go_on(tmp_path / str(n), ScriptedBackend(script), make_parts())
+        assert check_events(joined) == []
+        # As far as the kill left them: a flush of the input is not in its audio.
+        flushes = [e.at_sample for e in joined if isinstance(e, Flushed)]
+        kept = [e for e in run.events if isinstance(e, Flushed)]
+        assert flushes == [e.at_sample for e in kept][: len(flushes)]
+
+
 def test_gaps_and_flushes_are_neither_lost_nor_told_again(tmp_path: Path) -> None:
     script = say(5, 5, 5, pause_s=0.9)
     chunks = chunks_of(script.audio())
@@ -129,6 +168,99 @@ def test_gaps_and_flushes_are_neither_lost_nor_told_again(tmp_path: Path) -> Non
         assert [(e.start_sample, e.end_sample) for e in told] == [
             (e.start_sample, e.end_sample) for e in run.events if isinstance(e, AudioDropped)
         ]
+
+
+# -- long silence ---------------------------------------------------------------------------------
+
+
+class Snapshots(Journal):
+    """Keeps hardly more audio than it must, and a copy of itself after each change of that."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory / "journal", {}, limit_bytes=1, rotate_samples=4000)
+        self.copies: list[Path] = []
+        self._kept = directory
+        self._audio_seen: list[str] = []
+
+    def tell(self, event: Event) -> None:
+        super().tell(event)
+        if self._audio_seen:
+            self._copy()
+
+    def hear(self, chunk: AudioChunk) -> None:
+        super().hear(chunk)
+        assert self.folder is not None
+        audio = sorted(path.name for path in self.folder.glob("audio-*"))
+        if audio != self._audio_seen:
+            self._audio_seen = audio
+            self._copy()
+
+    def _copy(self) -> None:
+        assert self.folder is not None
+        self.copies.append(self._kept / f"copy{len(self.copies)}")
+        shutil.copytree(self.folder, self.copies[-1])
+
+
+@pytest.mark.parametrize("refines", [False, True], ids=["alone", "larger model"])
+def test_silence_is_let_go_of_and_what_starts_in_it_is_heard_from_its_pre_roll_on(
+    refines: bool, tmp_path: Path
+) -> None:
+    script = say(3, 2, 4, pause_s=5.0)
+    audio = script.audio()
+
+    def larger() -> ScriptedBackend | None:
+        return ScriptedBackend(script, model="larger") if refines else None
+
+    items: list[AudioChunk | Flush] = [*chunks_of(audio)]
+    items.insert(40, Flush())  # in the middle of a silence
+
+    async def run(
+        worker: BackendPool, final_worker: BackendPool | None
+    ) -> tuple[list[Event], list[Path]]:
+        journal = Snapshots(tmp_path)
+        pipeline = Pipeline(
+            *(ScriptedSource(items), worker, make_parts()),
+            pace="fast",
+            final_worker=final_worker,
+            journal=journal,
+        )
+        async with pipeline, aclosing(pipeline.events()) as events:
+            return [event async for event in events], journal.copies
+
+    with worker_for(ScriptedBackend(script)) as worker, ExitStack() as stack:
+        second = larger()
+        final_worker = None if second is None else stack.enter_context(worker_for(second))
+        whole, copies = asyncio.run(run(worker, final_worker))
+    assert texts(said(whole)) == texts(script.words)
+    held_s = []
+    for folder in copies:
+        before = list(read_events(folder))
+        if isinstance(before[-1], SessionEnded):
+            continue
+        held_s.append(sum(path.stat().st_size for path in folder.glob("audio-*")) / 32_000)
+        new = go_on(folder, ScriptedBackend(script), make_parts(), audio, final=larger())
+        joined = before + new
+        assert check_events(joined) == []
+        assert texts(said(joined)) == texts(script.words)
+        assert marks(joined) == pytest.approx(marks(whole), abs=0.021)  # a frame
+        assert not [event for event in joined if isinstance(event, AudioDropped)]
+        flushes = [event for event in before if isinstance(event, Flushed)]
+        assert [event for event in joined if isinstance(event, Flushed)] == flushes
+    assert len(held_s) > 50
+    assert max(held_s) < 4.0
+    assert any(read_quiet(folder) is not None for folder in copies)
+
+
+def test_silence_counts_only_once_the_events_before_it_are_there() -> None:
+    recovery = Recovery()
+    recovery.push(SessionStarted(session="s"))
+    assert not recovery.rest(Quiet(next_seq=2, from_sample=160_000))
+    assert recovery.needed_from == 0
+    recovery.push(Notice(seq=1))
+    assert recovery.rest(Quiet(next_seq=2, from_sample=160_000))
+    assert recovery.needed_from == 160_000 - 4000
+    recovery.push(SpeechStarted(seq=2, at_s=12.0))
+    assert recovery.needed_from == 12 * 16_000 - 4000
 
 
 # -- with replacements, and with a larger model ---------------------------------------------------
@@ -161,6 +293,37 @@ def test_replaced_words_are_not_replaced_again_nor_forced_on_the_model(
         assert texts(said(joined)) == texts(said(run.events))
         forced = {word.text for window in second.windows for word in window.prefix}
         assert forced <= set(heard)
+
+
+def test_where_the_larger_model_hears_nothing_words_are_not_replaced_twice(tmp_path: Path) -> None:
+    script = say(6, 9, pause_s=0.9)
+    heard = [word.text.strip() for word in script.words]
+    rules = Replacements.parse(
+        f"{heard[1]} -> {heard[8]}\n{heard[8]} -> zulu\n{heard[9]} -> {heard[1]}"
+    )
+
+    def parts() -> SessionParts:
+        return SessionParts(**{**vars(make_parts()), "replacements": rules})
+
+    def deaf() -> ScriptedBackend:
+        return ScriptedBackend(script, Noise(deaf=1.0), model="larger")
+
+    chunks = chunks_of(script.audio())
+    whole = tmp_path / "whole"
+    run = record(whole, chunks, ScriptedBackend(script), parts(), final=deaf())
+    # As if the larger model had been slow: none of its answers came before the kill.
+    unrefined = [event for event in run.events if not isinstance(event, Refined)]
+    for n in range(1, len(unrefined)):
+        before = [replace(event, seq=seq) for seq, event in enumerate(unrefined[:n])]
+        lines = [event_to_json(event) + "\n" for event in before]
+        folder = tmp_path / str(n)
+        cut(folder, Recorded(before, lines, run.audio_at, run.pcm), n, run.audio_at[-1])
+        new = go_on(folder, ScriptedBackend(script), parts(), final=deaf())
+        joined = parsed(lines) + new
+        assert check_events(joined) == []
+        assert [e.text for e in joined if isinstance(e, Refined)] == [
+            e.text for e in joined if isinstance(e, Final)
+        ]
 
 
 def test_each_final_is_refined_once_whenever_the_run_was_cut(tmp_path: Path) -> None:

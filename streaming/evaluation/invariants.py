@@ -12,6 +12,8 @@ from ..events import (
     Refined,
     SessionEnded,
     SessionStarted,
+    SpeechEnded,
+    SpeechStarted,
     Word,
     text_of,
 )
@@ -26,8 +28,9 @@ def check_events(events: Iterable[Event]) -> list[str]:
     ``session_ended``. Checked are: ``seq`` rises by one from 0; ``clock_s`` never falls;
     utterance numbers rise, and every utterance has one final, its last event apart from
     ``refined``; committed text is append-only, equal to what every partial and final says,
-    and to its words; committed words come in order of time; a final is refined once at most,
-    after it was said, and in a session with a final model exactly once if it has words.
+    and to its words; committed words come in order of time; speech starts and ends in turn and
+    never goes back in time; a final is refined once at most, after it was said, and in a session
+    with a final model exactly once if it has words.
     """
     sessions: dict[str, _Session] = {}
     for event in events:
@@ -52,6 +55,10 @@ class _Session:
         self._refinable: set[int] = set()
         """Utterances with words that are final and not refined yet."""
         self._refines = False
+        self._speech = False
+        """It has started and not ended."""
+        self._edge_s = 0.0
+        """Where speech started or ended last."""
 
     def push(self, event: Event) -> None:
         """Check one event against what came before it."""
@@ -72,6 +79,8 @@ class _Session:
                 self._refinable.add(event.utterance)
         elif isinstance(event, Refined):
             self._check_refined(event)
+        elif isinstance(event, SpeechStarted | SpeechEnded):
+            self._check_edge(event)
         elif isinstance(event, SessionStarted):
             self._refines = "final_model" in event.options
 
@@ -120,6 +129,14 @@ class _Session:
                 self._tell(event, f"{word.text!r} starts before the word in front of it")
             self._last_start_s = max(self._last_start_s, word.start_s)
         self._words += event.words
+
+    def _check_edge(self, event: SpeechStarted | SpeechEnded) -> None:
+        starts = isinstance(event, SpeechStarted)
+        if starts == self._speech:
+            self._tell(event, f"speech has {'started' if starts else 'ended'} already")
+        if event.at_s < self._edge_s:
+            self._tell(event, f"speech went back from {self._edge_s:.3f} to {event.at_s:.3f} s")
+        self._speech, self._edge_s = starts, event.at_s
 
     def _check_refined(self, event: Refined) -> None:
         self._same(event, "text", event.text, text_of(event.words))
