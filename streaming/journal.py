@@ -13,6 +13,7 @@ and the error is raised at its end.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -32,6 +33,7 @@ from .events import Event, Notice, event_to_json
 from .journal_files import (
     ABOUT,
     EVENTS,
+    FAILED,
     LOCK,
     VERSION,
     audio_files,
@@ -173,6 +175,9 @@ class Journal:
         self._syncing.stop()
         if exc is None:  # who cancels does not wait for a disk
             await asyncio.to_thread(self._syncing.wait)
+        if self.error is not None and self._folder is not None:
+            with contextlib.suppress(OSError):  # else what was put out could be put out again
+                (self._folder / FAILED).touch()
         self._forget_unbegun()
 
     def tell(self, event: Event) -> None:

@@ -9,6 +9,7 @@ A folder for each session::
         audio-000009600000.s16   the next ten minutes, or what came behind a gap
         quiet.json               from which sample on audio is needed, where no event tells
         lock                     held by the process that writes
+        failed                   the run went on, and ended, without its journal
 
 Events and audio are appended to. Silence makes no events, so that they alone would have all of
 it kept; ``quiet.json`` is replaced with every file of audio that begins in a silence. It counts
@@ -37,6 +38,7 @@ from .recovery import Quiet
 __all__ = [
     "ABOUT",
     "EVENTS",
+    "FAILED",
     "LOCK",
     "VERSION",
     "AudioFile",
@@ -54,7 +56,7 @@ __all__ = [
 
 VERSION = 1
 """Of the layout."""
-ABOUT, EVENTS, LOCK = "session.json", "events.jsonl", "lock"
+ABOUT, EVENTS, LOCK, FAILED = "session.json", "events.jsonl", "lock", "failed"
 _QUIET = "quiet.json"
 _SAMPLE_BYTES = 2
 _TAIL_BYTES = 1 << 16
@@ -176,7 +178,9 @@ def _lines(path: Path) -> Iterator[tuple[Event | None, int]]:
 
 
 def has_ended(folder: Path) -> bool:
-    """Whether the session's last event says that it has ended."""
+    """Whether the session's last event says that it has ended, or its run did without a journal."""
+    if (folder / FAILED).exists():
+        return True
     try:
         with (folder / EVENTS).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))

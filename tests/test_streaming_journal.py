@@ -404,6 +404,8 @@ def test_a_disk_that_fills_up_stops_the_journal_and_not_the_session(
     assert [word.text for word in said(sink.events)] == [word.text for word in SCRIPT.words]
     (failed,) = [e for e in sink.events if isinstance(e, Notice)]
     assert (failed.level, failed.code) == ("error", "journal_failed")
+    monkeypatch.undo()
+    assert all(map(has_ended, folders_in(tmp_path))), "nothing of it would be put out again"
 
 
 def test_a_disk_that_cannot_keep_what_was_written_is_told(
