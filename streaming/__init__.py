@@ -9,11 +9,13 @@
     passes       what a session decodes, on the live model and on a final one
     replacements words replaced or masked in what a session says
     commands     voice commands in what a session says (command_*, spoken_values); pure
+    checks       input_check, hypothesis_check, json_fields: what comes from outside is not believed
     input        a source under the program's wishes; channel, what waits behind it
     drivers      live (the event loop's clock), simulated (a virtual one)
     journal      a session on disk (journal_files, journal_source, syncing), and what a log tells
                  of it (recovery), so that a run that is killed goes on
     pipeline     source, session, backend and sinks, put together and taken apart
+    delivery     events to their sinks, and on without one that fails; leaving, in time
     group        several pipelines as one, into the same sinks
     backends     native cores and the pool of threads they run on
     models       model files: found, made, fetched, checked
