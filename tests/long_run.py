@@ -487,7 +487,7 @@ def long_run(
         return watch.hours, n_events
 
     with log.open("w+", encoding="utf-8") as file:
-        measured, n_events = run_virtual(run(file))
+        measured, n_events = run_virtual(run(file), patience_s=0.0)
         accounts.close()
         file.seek(0)
         broken = check_events(event for line in file if (event := event_from_json(line)))

@@ -2,7 +2,7 @@
 
 An hour of sleeping takes milliseconds, and what happens when is exact. Code must read the
 loop's clock only. A thread whose outcome is awaited (a pass, a write, `asyncio.to_thread`) takes
-no time: the clock stands until it is done, or has not been for `PATIENCE_S` of real time.
+no time: the clock stands until it is done, or has not been for a second of real time.
 """
 
 from __future__ import annotations
@@ -59,14 +59,14 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._jumping.now_s += by_s
 
     @contextmanager
-    def waiting_for_threads(self) -> Iterator[None]:
-        """Have the clock stand while a thread's future is awaited."""
+    def waiting_for_threads(self, patience_s: float) -> Iterator[None]:
+        """Have the clock stand while a thread's future is awaited, but not for longer."""
         wrap, threads = asyncio.wrap_future, self._jumping.threads
 
         def wrapped(future: Any, *, loop: Any = None) -> asyncio.Future[Any]:
             made = wrap(future, loop=loop)
             if made is not future and made.get_loop() is self:
-                threads[made] = time.perf_counter() + PATIENCE_S
+                threads[made] = time.perf_counter() + patience_s
                 made.add_done_callback(lambda _: threads.pop(made, None))
             return made
 
@@ -78,10 +78,15 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
             yield
 
 
-def run_virtual(coroutine: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run` on a virtual clock."""
+def run_virtual(coroutine: Coroutine[Any, Any, T], *, patience_s: float = PATIENCE_S) -> T:
+    """`asyncio.run` on a virtual clock.
+
+    Args:
+        coroutine: what to run.
+        patience_s: real time for each future of a thread; 0 where timers of the loop settle them.
+    """
     with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        with loop.waiting_for_threads():
+        with loop.waiting_for_threads(patience_s):
             return runner.run(coroutine)
