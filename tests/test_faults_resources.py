@@ -16,6 +16,7 @@ from faults import ENDS_S
 from streaming.backends import memory
 from streaming.backends.memory import is_shortage, require_memory
 from streaming.errors import BackendError, ConfigurationError
+from streaming.models import ModelStore
 
 JFK = Path(__file__).parents[1] / "examples" / "jfk.flac"
 needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -54,6 +55,7 @@ def limited(what: str, n_bytes: int) -> Any:
 def test_too_little_memory_is_one_line_and_no_abort(
     megabytes: int, backend: str, tmp_path: Path
 ) -> None:
+    ModelStore().path("tiny.en")  # making its file is told, too
     limit = limited("RLIMIT_AS", megabytes * 1_000_000)
     code, out, err = command(tmp_path, "--backend", backend, preexec_fn=limit)
     assert (code, out) == (1, "")
