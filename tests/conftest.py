@@ -6,8 +6,16 @@ from pathlib import Path
 import pytest
 
 from streaming.evaluation import versions
+from streaming.mel_kernel import load_kernel
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.hookimpl(tryfirst=True)  # before other processes are started
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the kernel, once: a command that has to says so, in the midst of what it tells."""
+    if not hasattr(session.config, "workerinput"):
+        load_kernel()
 
 
 def pytest_report_header() -> str:
