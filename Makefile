@@ -35,13 +35,13 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@echo "==> tests that do not mind company"
-	@$(BIN)/python -m pytest -n auto -m "not needs_model and not realtime"
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not needs_model and not realtime"
 	@echo "==> tests with the real model or in real time, one at a time"
 	@$(BIN)/python -m pytest -m "needs_model or realtime"
 
 check: lint types
 	@echo "==> tests without a model"
-	@$(BIN)/python -m pytest -n auto -m "not needs_model and not realtime"
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not needs_model and not realtime"
 
 lint: $(STAMP)
 	@echo "==> lint"

@@ -67,8 +67,10 @@ def test_an_output_is_busy_until_all_it_was_given_is_written(pipe: tuple[int, Te
         writing = asyncio.create_task(output.write("x" * 1_000_000))
         await asyncio.sleep(0.05)
         busy.append(output.busy)
-        while not writing.done():
-            await asyncio.to_thread(os.read, reader, 1_000_000)
+        left = 1_000_000
+        while left:
+            left -= len(await asyncio.to_thread(os.read, reader, left))
+        await writing
         busy.append(output.busy)
         assert busy == [False, True, False]
         await output.close()
