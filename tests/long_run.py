@@ -334,8 +334,10 @@ class Accounts:
 
 
 def _honest(word: Word) -> bool:
-    """Whether every window that has the word in it is heard well."""
-    return (word.start_s - 40.0) % 3600 >= _DISHONEST_S and (word.end_s + 20) % 3600 >= 60.0
+    """Whether every window that has the word in it is heard well: not from 20 s before the hour
+    until 40 s after the model has come to its senses."""
+    bad_s = 20.0 + _DISHONEST_S + 40.0
+    return all((at_s + 20.0) % 3600 >= bad_s for at_s in (word.start_s, word.end_s))
 
 
 class Paper(ListSink):
